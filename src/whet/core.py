@@ -1,0 +1,417 @@
+"""The nouns that every part of whet shares, and the two protocols that variants fulfil.
+
+Nothing here imports torch, so a recipe can be checked in a blink. This module knows no file format, no
+architecture, no method and no task.
+
+Shape letters, the same in every docstring of the project:
+``N`` rows of a data set, ``B`` rows of a batch, ``T`` tokens of its longest row, ``C`` classes or targets,
+``L`` blocks of a model, ``D`` its width, ``r`` rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
+
+Block: TypeAlias = tuple[str, ...]
+"""Names of the modules that make up one block, in execution order; mostly a single name."""
+
+Mask: TypeAlias = frozenset[str]
+"""Names of the parameters that train; everything else is frozen."""
+
+Scores: TypeAlias = dict[str, float]
+"""Metric name to value."""
+
+Origin: TypeAlias = Literal["given", "default", "inferred"]
+
+
+# --- decisions ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a recipe, who chose it, and why."""
+
+    path: str
+    """Dotted path in the recipe, such as ``data.label``."""
+    value: object
+    origin: Origin
+    reason: str = ""
+
+
+# --- data -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of N rows, by column, that remembers where each row came from."""
+
+    columns: dict[str, list[object]]
+    source: str
+    """What to call it in a message: a file name, mostly."""
+    places: Sequence[int]
+    """Line or record number of every row in its source, counted from 1 as an editor shows it."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, indices: Iterable[int]) -> Rows:
+        """The rows at ``indices``, in that order."""
+        chosen = list(indices)
+        columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
+        return Rows(columns, self.source, [self.places[i] for i in chosen])
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column plays which part."""
+
+    text: tuple[str, ...]
+    """One column, or two for a pair of texts."""
+    label: tuple[str, ...]
+    """One column; several 0/1 columns for multi-label data; none where there are no labels."""
+    group: str | None = None
+    """Rows with the same value here never stand on two sides of a split."""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """N rows of integers of different lengths in one flat array: no padding is stored."""
+
+    values: np.ndarray
+    starts: np.ndarray
+    """N + 1 offsets: row i is ``values[starts[i]:starts[i + 1]]``."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]], dtype: type[np.integer] = np.int32) -> Ragged:
+        arrays = [np.asarray(row, dtype=dtype) for row in rows]
+        starts = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(array) for array in arrays], out=starts[1:])
+        return cls(np.concatenate(arrays) if arrays else np.zeros(0, dtype=dtype), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.values[self.starts[index] : self.starts[index + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows as a model reads them: tokenised once, kept compact, not yet padded."""
+
+    inputs: dict[str, Ragged]
+    """Name of the model's argument to its values."""
+    targets: np.ndarray | None
+    """(N,) class numbers or values, (N, C) zeros and ones for multi-label data; None where unlabelled."""
+    lengths: np.ndarray
+    """(N,) how much work a row is: its tokens."""
+    truncated: int = 0
+    """Rows that were longer than the limit and lost their end."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples, padded to the longest of them, as tensors."""
+
+    inputs: dict[str, Tensor]
+    targets: Tensor | None
+    weight: float
+    """What the batch counts for in a mean: its rows, its tokens, or the sum of its class weights."""
+    rows: int
+    tokens: int
+    """Tokens without padding."""
+
+    def to(self, device: torch.device) -> Batch:
+        inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
+        targets = None if self.targets is None else self.targets.to(device)
+        return Batch(inputs, targets, self.weight, self.rows, self.tokens)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says about one row."""
+
+    label: str | float | list[str]
+    """A class, a number, or all classes that apply."""
+    scores: Scores
+    """Probability of every class; empty for a number."""
+
+
+# --- models ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model as whet sees it: what comes before the blocks, the blocks in execution order, what comes after.
+
+    Names are those of ``model.named_modules()`` and ``model.named_parameters()`` of the very model the parts were
+    taken from; after a method has wrapped the model, take them anew.
+    """
+
+    family: str
+    """``config.model_type``: bert, gpt2, t5, ..."""
+    stem: tuple[str, ...]
+    """Modules before the first block: embeddings, patch or feature extractors; both sides of an encoder-decoder."""
+    blocks: tuple[Block, ...]
+    final_norm: tuple[str, ...]
+    """Modules of the pre-trained body after the last block."""
+    head: tuple[str, ...]
+    """Modules that turn the body's output into an answer: pooler, projector, classifier, language-model head."""
+    parameters: Mapping[str, tuple[int, ...]]
+    """Shape of every parameter by name; a tied one is listed once."""
+    linear: Mapping[str, tuple[int, int]]
+    """Width in and width out of every linear layer by module name, wherever it stands."""
+    fresh: tuple[str, ...] = ()
+    """Parameters that no pre-trained weight filled: they start random, so every method trains and saves them."""
+
+    def under(self, modules: Iterable[str]) -> Mask:
+        """The parameters of ``modules`` and of all that is below them."""
+        prefixes = tuple(f"{name}." for name in modules)
+        exact = {prefix[:-1] for prefix in prefixes}
+        return frozenset(name for name in self.parameters if name.startswith(prefixes) or name in exact)
+
+    def count(self, mask: Mask) -> int:
+        """How many numbers the parameters of ``mask`` hold."""
+        return sum(int(np.prod(self.parameters[name])) for name in mask)
+
+    def depth(self, parameter: str) -> int:
+        """Where a parameter stands: 0 in the stem, i + 1 in block i, L + 1 in the final norm and the head."""
+        for position, block in enumerate(self.blocks):
+            if any(parameter.startswith(f"{name}.") for name in block):
+                return position + 1
+        if any(parameter.startswith(f"{name}.") or parameter == name for name in self.stem):
+            return 0
+        return len(self.blocks) + 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of a run during which one mask holds."""
+
+    name: str
+    share: float
+    """Share of the run's steps, in (0, 1]; the shares of a method's stages add up to 1."""
+    mask: Mask
+    learning_rate_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Exact counts of numbers (not bytes) that a method needs, from a model's shapes alone."""
+
+    trainable: int
+    stored: int
+    """Numbers in the artefact that the method leaves behind, beside the base model where it needs one."""
+    total: int
+    """Numbers in the whole model while it trains."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a method trains with unless the recipe says otherwise, found by measuring on real data."""
+
+    learning_rate: float
+    schedule: str
+    warmup: float
+    """Share of the steps."""
+    epochs: int = 3
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    """Factor on the learning rate for each block further from the head."""
+    dropout: float | None = None
+    """Dropout probability for the whole model; None keeps the model's own."""
+
+
+class Method(Protocol):
+    """A way to fine-tune: a frozen dataclass in ``methods/<name>.py`` whose fields are its options."""
+
+    defaults: ClassVar[Defaults]
+    keeps_base: ClassVar[bool]
+    """True where the artefact is an adapter that needs its base model."""
+
+    def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
+        """Insert what the method inserts and return the model to train; raises ModelError where it cannot work."""
+        ...
+
+    def stages(self, parts: Parts) -> list[Stage]:
+        """What trains when, for the parts of the model that ``attach`` returned."""
+        ...
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Back to a plain model."""
+        ...
+
+    def cost(self, parts: Parts) -> Cost:
+        """Counts for a model with these parts, taken before ``attach``."""
+        ...
+
+
+class Task(Protocol):
+    """A kind of problem: a frozen dataclass in ``tasks/<name>.py`` whose fields are its options."""
+
+    @property
+    def metric(self) -> str:
+        """The metric that picks the best weights unless the recipe names one."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, bool]:
+        """Every metric that ``score`` returns, and whether more is better."""
+        ...
+
+    def encode(self, rows: Rows, columns: Columns, processor: PreTrainedTokenizerBase) -> Examples:
+        """Rows as the model reads them; raises DataError naming rows that cannot be used."""
+        ...
+
+    def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
+        """The examples at ``indices``, padded to the longest of them."""
+        ...
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The *sum* of the losses of the batch; the engine divides by the weight of the whole step."""
+        ...
+
+    def predict(self, outputs: Mapping[str, Tensor]) -> np.ndarray:
+        """What ``score`` and ``answer`` need to keep of a batch: (B, ...) numbers."""
+        ...
+
+    def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
+        """All metrics of (N, ...) predictions against the targets."""
+        ...
+
+    def answer(self, predictions: np.ndarray) -> list[Answer]:
+        """(N, ...) predictions in the words of the data."""
+        ...
+
+
+# --- training -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first event of a run, or of its continuation."""
+
+    steps: int
+    """Optimiser steps in all."""
+    step: int
+    """Steps done already: 0, or where a checkpoint took up."""
+    epochs: int
+    rows: int
+    trainable: int
+    total: int
+
+
+@dataclass(frozen=True)
+class StageChanged:
+    """Another mask holds from the next step on."""
+
+    step: int
+    stage: str
+    trainable: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step was taken."""
+
+    step: int
+    epoch: float
+    loss: float
+    """Mean loss per unit of weight over the step's rows."""
+    learning_rate: float
+    gradient_norm: float
+    """Before clipping."""
+    rows: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The validation rows were scored."""
+
+    step: int
+    epoch: float
+    scores: Scores
+    best: bool
+    """True where no earlier evaluation was better."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was written and verified."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The run ends before its last step."""
+
+    step: int
+    reason: str
+    resumable: bool
+    """True where the user asked for it and the rest of the run is still worth doing."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The best weights are back in the model and were measured once more."""
+
+    step: int
+    best_step: int
+    recorded: Scores
+    """What the best evaluation measured during the run."""
+    scores: Scores
+    """What the restored weights measured now."""
+
+
+Event: TypeAlias = Started | StageChanged | Step | Evaluated | Saved | Stopped | Finished
+Events: TypeAlias = Iterator[Event]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the engine needs to know about a run, with nothing left open."""
+
+    learning_rate: float
+    epochs: int = 3
+    steps: int | None = None
+    """Optimiser steps in all; None follows from the epochs."""
+    batch_size: int = 16
+    micro_batch_size: int | None = None
+    """Rows in one forward pass; None is the whole batch. Changes memory, never the result."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
+    schedule: Mapping[str, object] = field(default_factory=lambda: {"name": "constant"})
+    warmup: float = 0.0
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    max_gradient_norm: float | None = 1.0
+    metric: str = "accuracy"
+    patience: int | None = None
+    """Evaluations without a better score before the run stops; None never stops early."""
+    evaluate_every: int | None = None
+    """Steps between evaluations; None evaluates after each epoch."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints; None saves after each evaluation."""
+    seed: int = 0

@@ -1,0 +1,1 @@
+"""Scores and the baselines beside which they mean something."""

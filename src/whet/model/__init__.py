@@ -1,0 +1,1 @@
+"""Loading a model, seeing its parts, freezing some of them."""

@@ -1,0 +1,1 @@
+"""Kinds of problems: one file each, named as in a recipe."""
