@@ -11,7 +11,7 @@ Shape letters, the same in every docstring of the project:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Block: TypeAlias = tuple[str, ...]
 """Names of the modules that make up one block, in execution order; mostly a single name."""
@@ -119,6 +119,8 @@ class Examples:
     """(N,) class numbers or values, (N, C) zeros and ones for multi-label data; None where unlabelled."""
     lengths: np.ndarray
     """(N,) how much work a row is: its tokens."""
+    fills: dict[str, int]
+    """Name of the model's argument to the value that pads it."""
     truncated: int = 0
     """Rows that were longer than the limit and lost their end."""
 
@@ -202,6 +204,19 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A pre-trained model and what turns rows into its input."""
+
+    model: PreTrainedModel
+    processor: PreTrainedTokenizerBase
+    name: str
+    """What to call it, and what loads it again."""
+    source: Literal["embedded", "folder", "hub"]
+    fresh: tuple[str, ...]
+    """Parameters that no weight filled."""
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stretch of a run during which one mask holds."""
 
@@ -267,6 +282,11 @@ class Task(Protocol):
     """A kind of problem: a frozen dataclass in ``tasks/<name>.py`` whose fields are its options."""
 
     @property
+    def problem(self) -> str:
+        """What is answered, such as ``single_label``; scores and baselines depend on it."""
+        ...
+
+    @property
     def metric(self) -> str:
         """The metric that picks the best weights unless the recipe names one."""
         ...
@@ -274,6 +294,17 @@ class Task(Protocol):
     @property
     def metrics(self) -> Mapping[str, bool]:
         """Every metric that ``score`` returns, and whether more is better."""
+        ...
+
+    def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[Task, list[Choice]]:
+        """This task with everything that it left open decided from the training rows, and each decision's reason.
+
+        ``to_split`` says that these rows are still to be split. Raises DataError for labels that cannot work.
+        """
+        ...
+
+    def open_model(self, name: str | None) -> Loaded:
+        """The pre-trained model with a head for this task; raises ModelError."""
         ...
 
     def encode(self, rows: Rows, columns: Columns, processor: PreTrainedTokenizerBase) -> Examples:
@@ -387,31 +418,3 @@ class Finished:
 
 Event: TypeAlias = Started | StageChanged | Step | Evaluated | Saved | Stopped | Finished
 Events: TypeAlias = Iterator[Event]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything the engine needs to know about a run, with nothing left open."""
-
-    learning_rate: float
-    epochs: int = 3
-    steps: int | None = None
-    """Optimiser steps in all; None follows from the epochs."""
-    batch_size: int = 16
-    micro_batch_size: int | None = None
-    """Rows in one forward pass; None is the whole batch. Changes memory, never the result."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    momentum: float = 0.9
-    schedule: Mapping[str, object] = field(default_factory=lambda: {"name": "constant"})
-    warmup: float = 0.0
-    weight_decay: float = 0.01
-    layer_decay: float = 1.0
-    max_gradient_norm: float | None = 1.0
-    metric: str = "accuracy"
-    patience: int | None = None
-    """Evaluations without a better score before the run stops; None never stops early."""
-    evaluate_every: int | None = None
-    """Steps between evaluations; None evaluates after each epoch."""
-    checkpoint_every: int | None = None
-    """Steps between checkpoints; None saves after each evaluation."""
-    seed: int = 0

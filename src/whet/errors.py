@@ -10,7 +10,8 @@
     │   └── RunFolderError    a run folder: taken already, absent, not writable, damaged
     └── RunError              the run began and failed; exit code 1
         ├── DivergedError     the loss is no longer a finite number
-        └── SaveError         the disk refused a write; what was saved before is intact
+        ├── SaveError         the disk refused a write; what was saved before is intact
+        └── InterruptedRunError   the user stopped the run; it is saved and can go on (exit code 130)
 
 An error lists all its problems at once. A problem names the value, the reason and the way out.
 """
@@ -61,6 +62,12 @@ class DivergedError(RunError):
 
 class SaveError(RunError):
     """The disk refused a write."""
+
+
+class InterruptedRunError(RunError):
+    """The user stopped a run."""
+
+    exit_code = 130
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

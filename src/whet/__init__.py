@@ -1,0 +1,42 @@
+"""whet fine-tunes pre-trained models on little hardware: every classic method by one word, and an honest verdict.
+
+>>> import whet
+>>> run = whet.train("reviews.csv", method="lora")  # doctest: +SKIP
+>>> run.predict(["Great, would buy again."])        # doctest: +SKIP
+
+Importing whet runs nothing and loads no torch; each name is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whet.recipe import Recipe
+    from whet.verbs.explain import explain
+    from whet.verbs.methods import methods
+    from whet.verbs.resume import resume
+    from whet.verbs.run import Run
+    from whet.verbs.train import train
+
+__all__ = ["Recipe", "Run", "explain", "methods", "resume", "train"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Recipe": "whet.recipe",
+    "Run": "whet.verbs.run",
+    "explain": "whet.verbs.explain",
+    "methods": "whet.verbs.methods",
+    "resume": "whet.verbs.resume",
+    "train": "whet.verbs.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'whet' has no attribute '{name}'")
+    return vars(importlib.import_module(_HOMES[name]))[name]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,213 @@
+"""The one place where names become objects: a recipe becomes a job, a run folder becomes a predictor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from whet import catalog, resolve
+from whet.core import Answer, Choice, Columns, Examples, Loaded, Method, Parts, Rows, Scores, Stage, Task
+from whet.data import columns as columns_of
+from whet.data.complete import complete
+from whet.data.source import read_splits
+from whet.data.split import split, without_leaks
+from whet.data.tokens import limit
+from whet.engine.device import choose_device
+from whet.engine.job import Job, Settings, StopRequest
+from whet.engine.predict import predict
+from whet.errors import RecipeError
+from whet.model.load import open_saved
+from whet.model.parts import parts_of, set_dropout
+from whet.recipe import Recipe
+
+SMALL = 130_000_000
+"""Up to so many parameters a model is fully fine-tuned unless the recipe names a method."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with everything decided, and every object that it names."""
+
+    values: dict[str, Any]
+    """The resolved recipe as plain values; it runs again as it is."""
+    choices: list[Choice]
+    """Where each of these values comes from."""
+    splits: dict[str, Rows]
+    columns: Columns
+    task: Task
+    method: Method
+    loaded: Loaded
+    model: nn.Module
+    """The model with the method attached."""
+    parts: Parts
+    """Parts of that model."""
+    stages: list[Stage]
+    examples: dict[str, Examples]
+    settings: Settings
+    device: torch.device
+
+    def job(self, checkpoints: Path | None, stop: StopRequest) -> Job:
+        """The run that the engine executes."""
+        return Job(
+            model=self.model,
+            parts=self.parts,
+            stages=self.stages,
+            task=self.task,
+            train=self.examples["train"],
+            validation=self.examples["validation"],
+            settings=self.settings,
+            device=self.device,
+            checkpoints=checkpoints,
+            stop=stop,
+        )
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read the data, load the model, attach the method, and decide what the recipe leaves open.
+
+    Raises an InputError that names what is wrong with the recipe, the data or the model, before any training.
+    """
+    device = choose_device()
+    splits, columns, task_name, task, decided = _data(recipe)
+    _check_metric(recipe, task)
+    torch.manual_seed(recipe.seed)
+    loaded = task.open_model(recipe.model)
+    plain = parts_of(loaded.model, loaded.fresh)
+    method_name, method, why = _method(recipe, plain)
+    values = {
+        "data": resolve.data_values(recipe, columns),
+        "model": str(Path(loaded.name).resolve()) if loaded.source == "folder" else recipe.model,
+        "task": {"name": task_name, **_set(catalog.settings(task))},
+        "method": {"name": method_name, **_set(catalog.settings(method))},
+        "training": resolve.training_values(recipe, method.defaults, task.metric),
+        "seed": recipe.seed,
+    }
+    if (dropout := values["training"].get("dropout")) is not None:
+        set_dropout(loaded.model, dropout)
+    model = method.attach(loaded.model, plain)
+    parts = parts_of(model, loaded.fresh)
+    examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
+    values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
+    decided += [
+        Choice("method.name", method_name, "inferred", why),
+        Choice("task.max_length", values["task"]["max_length"], "inferred", _cut(examples, loaded)),
+    ]
+    if loaded.source == "embedded":
+        decided.append(Choice("model", None, "inferred", f"no model was named: the embedded {loaded.name}"))
+    return Prepared(
+        values=values,
+        choices=resolve.explained(recipe, values, decided, method_name),
+        splits=splits,
+        columns=columns,
+        task=task,
+        method=method,
+        loaded=loaded,
+        model=model,
+        parts=parts,
+        stages=method.stages(parts),
+        examples=examples,
+        settings=Settings(**{k: v for k, v in values["training"].items() if k != "dropout"}, seed=recipe.seed),
+        device=device,
+    )
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fine-tuned model that answers."""
+
+    model: nn.Module
+    processor: Any
+    task: Task
+    columns: Columns
+    device: torch.device
+
+    def answer(self, rows: Rows) -> list[Answer]:
+        """What the model says about rows that have the text columns; labels are not read."""
+        examples = self.task.encode(rows, Columns(self.columns.text, ()), self.processor)
+        return self.task.answer(predict(self.model, self.task, examples, self.device).values)
+
+    def score(self, rows: Rows) -> tuple[Scores, list[Answer]]:
+        """All metrics on labelled rows, and the answers that they come from."""
+        examples = self.task.encode(rows, self.columns, self.processor)
+        predictions = predict(self.model, self.task, examples, self.device)
+        return self.task.score(predictions.values, examples), self.task.answer(predictions.values)
+
+
+def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
+    """A predictor from a run's resolved recipe and its saved model; raises ModelError where that cannot be loaded."""
+    options = {key: value for key, value in values["task"].items() if key != "name"}
+    task: Task = catalog.build("task", values["task"]["name"], options)
+    saved = open_saved(folder)
+    columns = Columns(tuple(_listed(values["data"]["text"]) or ()), tuple(_listed(values["data"]["label"]) or ()))
+    device = choose_device()
+    return Predictor(saved.model.to(device).eval(), saved.processor, task, columns, device)  # type: ignore[arg-type]
+
+
+def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Choice]]:
+    data = recipe.data
+    splits, decided = read_splits(
+        data.train, data.validation, data.test, encoding=data.encoding, delimiter=data.delimiter
+    )
+    columns, found = columns_of.infer(
+        splits["train"], text=_listed(data.text), label=_listed(data.label), group=data.group
+    )
+    decided += found
+    for name, rows in splits.items():
+        if name != "train":
+            columns_of.infer(rows, text=columns.text, label=columns.label, group=columns.group)
+        splits[name], dropped = complete(rows, columns, drop=data.incomplete == "drop")
+        if dropped:
+            reason = f"{dropped} rows of {rows.source} without a text or a label were dropped"
+            decided.append(Choice(f"data.{name}", len(splits[name]), "inferred", reason))
+    name, options = ("text_classification", {}) if recipe.task is None else (recipe.task.name, recipe.task.options)
+    decided.append(Choice("task.name", name, "inferred", "texts with labels"))
+    task: Task = catalog.build("task", name, options)
+    shares = {"validation": data.validation_share, "test": data.test_share}
+    shares = {side: share for side, share in shares.items() if side not in splits and share > 0}
+    task, about_task = task.fit_to(splits["train"], columns, to_split=bool(shares))
+    splits, leaks = without_leaks(splits, columns)
+    if shares:
+        whole = splits["train"]
+        validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
+        splits |= split(whole, columns, validation=validation, test=test, seed=recipe.seed)
+        decided += [
+            Choice(f"data.{side}_share", share, "inferred", f"{len(splits[side])} of {len(whole)} rows, split off")
+            for side, share in shares.items()
+        ]
+    return splits, columns, name, task, decided + about_task + leaks
+
+
+def _check_metric(recipe: Recipe, task: Task) -> None:
+    metric = recipe.training.metric
+    if metric is not None and metric not in task.metrics:
+        known = ", ".join(task.metrics)
+        raise RecipeError(f"training.metric: '{metric}' is not measured for {task.problem}; known are: {known}")
+
+
+def _method(recipe: Recipe, parts: Parts) -> tuple[str, Method, str]:
+    if recipe.method is not None:
+        return recipe.method.name, catalog.build("method", recipe.method.name, recipe.method.options), ""
+    total = parts.count(frozenset(parts.parameters))
+    name, size = ("full", "few enough") if total <= SMALL else ("lora", "too many")
+    why = f"the model has {total / 1e6:.1f} M parameters, {size} to train all of them"
+    return name, catalog.build("method", name, {}), why
+
+
+def _cut(examples: Mapping[str, Examples], loaded: Loaded) -> str:
+    cut, rows = sum(part.truncated for part in examples.values()), sum(len(part) for part in examples.values())
+    longest = max(int(part.lengths.max(initial=0)) for part in examples.values())
+    if cut:
+        most = loaded.processor.model_max_length
+        return f"{cut} of {rows} rows are longer and lose their end; the model can read {most}"
+    return f"no row loses anything, the longest has {longest} tokens"
+
+
+def _set(options: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _listed(names: str | list[str] | None) -> list[str] | None:
+    return [names] if isinstance(names, str) else names

@@ -1,0 +1,27 @@
+"""whet resume"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the metrics as JSON; progress goes to stderr.")
+    ] = False,
+) -> None:
+    """Go on with a run that was stopped.
+
+    It takes up the last whole checkpoint; on a CPU the result is the very one of an uninterrupted run.
+    """
+    from rich.console import Console
+
+    from whet.cli.output import print_json
+    from whet.verbs import resume as verb
+
+    finished = verb.run(run, Console(stderr=as_json, quiet=quiet))
+    if as_json:
+        print_json({"run": str(finished.folder), **finished.metrics})

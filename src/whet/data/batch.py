@@ -1,0 +1,53 @@
+"""Which rows stand together: length-sorted batches inside shuffled windows, and padding.
+
+Rows of like length in one batch need little padding; shuffling the windows and then the batches keeps the order
+random. The plan of an epoch depends on the seed and the epoch's number alone, so a run can be taken up anywhere.
+"""
+
+import numpy as np
+
+from whet.core import Ragged
+
+WINDOW = 50
+"""Batches that are sorted by length together: wide enough to save nearly all padding, narrow enough to stay random."""
+
+
+def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
+    """Row numbers of every batch of one epoch; each row once, the last batch of the epoch may be smaller.
+
+    ``lengths`` is (N,). Equal arguments give equal batches on every machine.
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+    order = generator.permutation(len(lengths))
+    ragged_tail = order[len(order) - len(order) % batch_size :]
+    order = order[: len(order) - len(ragged_tail)]
+    batches = []
+    for start in range(0, len(order), WINDOW * batch_size):
+        window = order[start : start + WINDOW * batch_size]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        batches += list(window.reshape(-1, batch_size))
+    batches = [batches[i] for i in generator.permutation(len(batches))]
+    return [*batches, ragged_tail] if len(ragged_tail) else batches
+
+
+def sorted_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
+    """Row numbers of batches for evaluation: sorted by length, the longest first, ``tokens`` padded tokens in each.
+
+    The longest first, so that memory runs out at once or not at all.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        rows = max(1, tokens // max(1, int(lengths[order[start]])))
+        batches.append(order[start : start + rows])
+        start += rows
+    return batches
+
+
+def pad(rows: Ragged, indices: np.ndarray, fill: int) -> np.ndarray:
+    """(B, T) values of the rows at ``indices``, filled up on the right to the longest of them."""
+    lengths = rows.lengths[indices]
+    padded = np.full((len(indices), int(lengths.max(initial=0))), fill, dtype=np.int64)
+    for position, index in enumerate(indices):
+        padded[position, : lengths[position]] = rows[int(index)]
+    return padded

@@ -1,0 +1,70 @@
+"""What a run needs, with nothing left open: the engine sees values and protocols, never a recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from whet.core import Examples, Parts, Stage, Task
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run trains."""
+
+    learning_rate: float
+    epochs: int = 3
+    steps: int | None = None
+    """Optimiser steps in all; None follows from the epochs."""
+    batch_size: int = 16
+    """Rows per optimiser step."""
+    micro_batch_size: int | None = None
+    """Rows per forward pass; None is the whole batch. Changes memory, never the result."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
+    schedule: Mapping[str, object] = field(default_factory=lambda: {"name": "constant"})
+    warmup: float = 0.0
+    """Share of the steps."""
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    max_gradient_norm: float | None = 1.0
+    metric: str = "accuracy"
+    patience: int | None = None
+    """Evaluations without a better score before the run stops; None never stops early."""
+    evaluate_every: int | None = None
+    """Steps between evaluations; None evaluates after each epoch."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints; None saves after each evaluation."""
+    seed: int = 0
+
+
+class StopRequest:
+    """A wish to stop, heard at the next step boundary: what Ctrl-C sets instead of tearing a step apart."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def make(self, reason: str) -> None:
+        """Ask the run to stop after the present step."""
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a model whose method is attached, its data, and how to train it."""
+
+    model: nn.Module
+    parts: Parts
+    """Parts of this very model, taken after the method was attached."""
+    stages: Sequence[Stage]
+    task: Task
+    train: Examples
+    validation: Examples
+    settings: Settings
+    device: torch.device
+    checkpoints: Path | None = None
+    """Where checkpoints go; None keeps none."""
+    stop: StopRequest = field(default_factory=StopRequest)

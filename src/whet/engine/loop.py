@@ -1,0 +1,239 @@
+"""The training loop: a generator of events.
+
+::
+
+    Started
+    for each step:
+        StageChanged                  where another mask begins to hold
+        Step                          forward, backward, clip, update
+        Evaluated                     after each epoch, or every evaluate_every steps
+        Saved                         after each evaluation, or every checkpoint_every steps
+        Stopped                       a stop was requested, or the patience is used up
+    Finished                          the best weights are back and were measured again
+
+Progress bars, logs and reports are plain ``for`` loops around ``fit``; there are no callbacks. Which rows a step sees,
+its learning rate and its stage are functions of the step's number, so a run resumed from a checkpoint takes the very
+steps that it would have taken. The loop knows no method, no task and no architecture.
+"""
+
+import math
+import time
+
+import torch
+from torch import nn
+
+from whet.core import (
+    Evaluated,
+    Events,
+    Finished,
+    Mask,
+    Saved,
+    Scores,
+    StageChanged,
+    Started,
+    Step,
+    Stopped,
+)
+from whet.data.batch import epoch_batches
+from whet.engine import state
+from whet.engine.job import Job
+from whet.engine.optim import build_optimizer, parameter_groups, set_pace
+from whet.engine.predict import score
+from whet.engine.schedule import pace
+from whet.engine.state import Checkpoint, Progress
+from whet.errors import DivergedError
+from whet.model.freeze import apply, set_training_modes, training_modes
+
+
+def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
+    """Train; yields what happens. With a ``checkpoint`` the run goes on where that was taken.
+
+    At the end the job's model holds the best weights. Raises DivergedError when the loss is no longer finite, SaveError
+    when the disk refuses a checkpoint.
+    """
+    run = _Run(job, checkpoint)
+    progress = run.progress
+    yield Started(
+        run.steps, progress.step, run.epochs, len(job.train), job.parts.count(run.every_mask), _total(job.model)
+    )
+    if checkpoint is not None:
+        run.enter_stage(progress.stage)
+        run.restore(checkpoint)
+    while progress.step < run.steps:
+        stage = run.stage_at(progress.step)
+        if stage != progress.stage or run.optimizer is None:
+            run.enter_stage(stage)
+            yield StageChanged(progress.step, job.stages[stage].name, job.parts.count(job.stages[stage].mask))
+        yield run.take_step()
+        evaluated = run.due(job.settings.evaluate_every or run.steps_per_epoch)
+        if evaluated:
+            yield run.evaluate()
+        if job.checkpoints and (run.due(job.settings.checkpoint_every) if job.settings.checkpoint_every else evaluated):
+            yield run.save()
+        if job.stop.reason is not None and progress.step < run.steps:
+            if job.checkpoints:
+                yield run.save()
+            yield Stopped(progress.step, job.stop.reason, resumable=job.checkpoints is not None)
+            return
+        if job.settings.patience is not None and progress.stale >= job.settings.patience:
+            reason = f"{job.settings.metric} has not become better in {progress.stale} evaluations"
+            yield Stopped(progress.step, reason, resumable=False)
+            break
+    state.restore_weights(job.model, run.best)
+    scores = score(job.model, job.task, job.validation, job.device)
+    yield Finished(progress.step, progress.best_step, progress.best_scores, scores)
+
+
+class _Run:
+    """The mutable half of a run: what ``fit`` moves forward."""
+
+    def __init__(self, job: Job, checkpoint: Checkpoint | None) -> None:
+        self.job = job
+        settings = job.settings
+        self.steps_per_epoch = math.ceil(len(job.train) / settings.batch_size)
+        self.steps = settings.steps or settings.epochs * self.steps_per_epoch
+        self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        self.progress = Progress() if checkpoint is None else checkpoint.progress
+        self.every_mask: Mask = frozenset().union(*(stage.mask for stage in job.stages))
+        self.best: state.Tensors = {}
+        self.batches_of: tuple[int, list[list[int]]] = (-1, [])
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.names: list[str] = []
+        self.modes: dict[str, bool] = {}
+        job.model.to(job.device)
+        if checkpoint is None:
+            torch.manual_seed(settings.seed)
+
+    # stages
+
+    def stage_at(self, step: int) -> int:
+        """Number of the stage that holds at a step."""
+        end = 0.0
+        for number, stage in enumerate(self.job.stages):
+            end += stage.share
+            if step < round(end * self.steps):
+                return number
+        return len(self.job.stages) - 1
+
+    def enter_stage(self, number: int) -> None:
+        """Let another mask hold; parameters that trained before keep their moments."""
+        job, stage = self.job, self.job.stages[number]
+        self.progress.stage = number
+        apply(job.model, job.parts, stage.mask)
+        self.modes = training_modes(job.model, job.parts, stage.mask)
+        groups = parameter_groups(job.model, job.parts, stage.mask, job.settings)
+        names = [name for group in groups for name in group["names"]]
+        moments = state.optimizer_state(self.optimizer, self.names) if self.optimizer else {}
+        self.optimizer, self.names = build_optimizer(groups, job.settings), names
+        state.restore_optimizer(self.optimizer, self.names, moments)
+
+    # steps
+
+    def take_step(self) -> Step:
+        """One optimiser step over one batch, in as many forward passes as micro-batches."""
+        started = time.perf_counter()
+        job, settings, progress = self.job, self.job.settings, self.progress
+        assert self.optimizer is not None
+        scale = job.stages[progress.stage].learning_rate_scale * progress.plateau.factor
+        rate = set_pace(
+            self.optimizer, settings, scale, pace(settings.schedule, settings.warmup, progress.step, self.steps)
+        )
+        set_training_modes(job.model, self.modes)
+        indices = self._indices(progress.step)
+        micro = settings.micro_batch_size or len(indices)
+        batches = [job.task.collate(job.train, indices[i : i + micro]) for i in range(0, len(indices), micro)]
+        weight = sum(batch.weight for batch in batches)
+        loss = 0.0
+        for batch in batches:
+            moved = batch.to(job.device)
+            part = job.task.loss(job.model(**moved.inputs), moved) / weight
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += float(part.detach())
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = float(nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm or math.inf))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._diverged(loss, norm, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        progress.step += 1
+        seconds = time.perf_counter() - started
+        progress.seconds += seconds
+        return Step(
+            step=progress.step,
+            epoch=progress.step / self.steps_per_epoch,
+            loss=loss,
+            learning_rate=rate,
+            gradient_norm=norm,
+            rows=len(indices),
+            tokens=sum(batch.tokens for batch in batches),
+            seconds=seconds,
+        )
+
+    def _indices(self, step: int) -> list[int]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self.batches_of[0] != epoch:
+            settings = self.job.settings
+            batches = epoch_batches(self.job.train.lengths, settings.batch_size, seed=settings.seed, epoch=epoch)
+            self.batches_of = (epoch, [[int(i) for i in batch] for batch in batches])
+        return self.batches_of[1][position]
+
+    def _diverged(self, loss: float, norm: float, rate: float) -> DivergedError:
+        what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
+        return DivergedError(
+            f"step {self.progress.step + 1}: the {what} at learning rate {rate:.3g}; nothing of this step was kept. "
+            f"Try training.learning_rate={self.job.settings.learning_rate / 10:.2g}, or a longer training.warmup"
+        )
+
+    # evaluation
+
+    def due(self, every: int) -> bool:
+        """Whether something that happens every so many steps, and at the last one, happens now."""
+        return self.progress.step % every == 0 or self.progress.step == self.steps
+
+    def evaluate(self) -> Evaluated:
+        """Score the validation rows and keep the weights where they are the best so far."""
+        started = time.perf_counter()
+        job, progress, settings = self.job, self.progress, self.job.settings
+        scores = score(job.model, job.task, job.validation, job.device)
+        best = self._better(scores)
+        if best:
+            progress.best_step, progress.best_scores, progress.stale = progress.step, scores, 0
+            self.best = state.copy_weights(job.model, self.every_mask)
+        else:
+            progress.stale += 1
+        progress.plateau.observe(best, settings.schedule)
+        seconds = time.perf_counter() - started
+        progress.seconds += seconds
+        return Evaluated(progress.step, progress.step / self.steps_per_epoch, scores, best, seconds)
+
+    def _better(self, scores: Scores) -> bool:
+        metric, best = self.job.settings.metric, self.progress.best_scores
+        if metric not in scores or not math.isfinite(scores[metric]):
+            raise DivergedError(f"step {self.progress.step}: {metric} on the validation rows is {scores.get(metric)}")
+        if not best:
+            return True
+        more_is_better = self.job.task.metrics[metric]
+        return scores[metric] > best[metric] if more_is_better else scores[metric] < best[metric]
+
+    # checkpoints
+
+    def save(self) -> Saved:
+        """Write a checkpoint of this step."""
+        assert self.job.checkpoints is not None
+        assert self.optimizer is not None
+        weights = state.copy_weights(self.job.model, self.every_mask)
+        moments = state.optimizer_state(self.optimizer, self.names)
+        taken = Checkpoint(self.progress, weights, self.best, moments, state.random_state())
+        return Saved(self.progress.step, state.write(self.job.checkpoints, taken))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up a checkpoint, after the model, the mask and the optimiser of its stage are in place."""
+        assert self.optimizer is not None
+        state.restore_weights(self.job.model, checkpoint.weights)
+        state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        state.restore_random(checkpoint.random)
+        self.best = checkpoint.best
+
+
+def _total(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

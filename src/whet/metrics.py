@@ -1,0 +1,168 @@
+"""Scores predictions against targets: one function per kind of problem.
+
+Every value is finite, so it can be written as JSON: a score that the rows do not define is 0.0 or left out, as each
+function says. This module knows no model, no task and no file.
+
+scikit-learn is imported where it is used, because recipes are checked without it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from whet.core import Scores
+
+SINGLE_LABEL: Mapping[str, bool] = MappingProxyType(
+    {
+        "accuracy": True,
+        "macro_f1": True,
+        "weighted_f1": True,
+        "matthews": True,
+        "log_loss": False,
+        "f1": True,
+        "roc_auc": True,
+    }
+)
+"""What ``single_label`` returns, and whether more is better; ``f1`` and ``roc_auc`` for two classes only."""
+
+MULTI_LABEL: Mapping[str, bool] = MappingProxyType(
+    {"micro_f1": True, "macro_f1": True, "subset_accuracy": True, "hamming_accuracy": True}
+)
+"""What ``multi_label`` returns, and whether more is better."""
+
+REGRESSION: Mapping[str, bool] = MappingProxyType(
+    {"pearson": True, "spearman": True, "r2": True, "mean_squared_error": False, "mean_absolute_error": False}
+)
+"""What ``regression`` returns, and whether more is better."""
+
+SMALLEST_PROBABILITY = 1e-7
+"""Probabilities are raised to this before their logarithm is taken: one wrong certainty costs 16.1, not infinity."""
+
+
+def single_label(probabilities: np.ndarray, targets: np.ndarray) -> Scores:
+    """Scores of the most probable class.
+
+    ``probabilities`` is (N, C), ``targets`` (N,) class numbers. The macro mean of F1 is taken over the classes that
+    occur among the targets or the predictions, and a class with no true positive counts 0. ``matthews`` is 0.0 where
+    all targets or all predictions are of one class. With two classes, ``f1`` is that of class 1, and ``roc_auc`` is
+    left out where only one class occurs among the targets.
+
+    Raises ValueError where there are no rows or the shapes do not fit, and FloatingPointError where a
+    probability is not finite.
+    """
+    from sklearn.metrics import f1_score, matthews_corrcoef, roc_auc_score  # noqa: PLC0415
+
+    _check(probabilities, (len(targets), probabilities.shape[-1]))
+    predicted = probabilities.argmax(axis=1)
+    of_target = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    with _silence():
+        scores = {
+            "accuracy": float(np.mean(predicted == targets)),
+            "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+            "weighted_f1": float(f1_score(targets, predicted, average="weighted", zero_division=0)),
+            "matthews": float(matthews_corrcoef(targets, predicted)),
+            "log_loss": float(-np.log(of_target.clip(SMALLEST_PROBABILITY, 1.0)).mean()),
+        }
+        if probabilities.shape[1] == 2:
+            scores["f1"] = float(f1_score(targets, predicted, pos_label=1, zero_division=0))
+            if len(np.unique(targets)) == 2:
+                scores["roc_auc"] = float(roc_auc_score(targets, probabilities[:, 1]))
+    return scores
+
+
+def multi_label(probabilities: np.ndarray, targets: np.ndarray, threshold: float = 0.5) -> Scores:
+    """Scores of the labels whose probability is at least ``threshold``.
+
+    ``probabilities`` is (N, C), ``targets`` (N, C) zeros and ones. The macro mean of F1 is taken over the labels that
+    occur among the targets or the predictions, as in ``single_label``; where no label occurs at all, both F1 are 0.0.
+    ``subset_accuracy`` is the share of rows with every label right, ``hamming_accuracy`` the share of single labels.
+
+    Raises ValueError where there are no rows or the shapes do not fit, and FloatingPointError where a
+    probability is not finite.
+    """
+    _check(probabilities, targets.shape)
+    predicted = probabilities >= threshold
+    truth = targets.astype(bool)
+    # (C,) counts by hand: scikit-learn takes a table of one label for a problem of two classes.
+    hits = (predicted & truth).sum(axis=0)
+    marked = predicted.sum(axis=0) + truth.sum(axis=0)
+    return {
+        "micro_f1": float(2 * hits.sum() / max(marked.sum(), 1)),
+        "macro_f1": float(np.mean(2 * hits[marked > 0] / marked[marked > 0])) if marked.any() else 0.0,
+        "subset_accuracy": float((predicted == truth).all(axis=1).mean()),
+        "hamming_accuracy": float((predicted == truth).mean()),
+    }
+
+
+def regression(values: np.ndarray, targets: np.ndarray) -> Scores:
+    """Scores of predicted numbers.
+
+    ``values`` and ``targets`` are (N,). ``pearson`` and ``spearman`` are 0.0 where all predictions or all targets are
+    the same number, ``r2`` is 0.0 where all targets are.
+
+    Raises ValueError where there are no rows or the shapes do not fit, and FloatingPointError where a
+    value is not finite.
+    """
+    _check(values, targets.shape)
+    predicted, truth = values.astype(np.float64), targets.astype(np.float64)
+    errors = predicted - truth
+    spread = float(np.square(truth - truth.mean()).sum())
+    return {
+        "pearson": _correlation(predicted, truth),
+        "spearman": _correlation(_ranks(predicted), _ranks(truth)),
+        "r2": 0.0 if np.ptp(truth) == 0 else 1.0 - float(np.square(errors).sum()) / spread,
+        "mean_squared_error": float(np.square(errors).mean()),
+        "mean_absolute_error": float(np.abs(errors).mean()),
+    }
+
+
+def _check(predictions: np.ndarray, wanted: tuple[int, ...]) -> None:
+    """Refuse what numpy would stretch to fit, and what is not finite."""
+    if wanted[0] == 0:
+        raise ValueError("there are no rows to score")
+    if predictions.shape != wanted:
+        raise ValueError(f"predictions of shape {predictions.shape} do not fit targets that want {wanted}")
+    broken = ~np.isfinite(predictions.reshape(len(predictions), -1)).all(axis=1)
+    if broken.any():
+        raise FloatingPointError(f"predictions of {broken.sum()} of {len(broken)} rows are not finite numbers")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Hold back scikit-learn's remarks about classes that do not occur: their values are defined above."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _correlation(left: np.ndarray, right: np.ndarray) -> float:
+    if np.ptp(left) == 0 or np.ptp(right) == 0:
+        return 0.0
+    return float(np.corrcoef(left, right)[0, 1].clip(-1.0, 1.0))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """(N,) ranks from 1; equal values share the mean of their ranks."""
+    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    means: np.ndarray = np.cumsum(counts) - (counts - 1) / 2
+    return means[position]
+
+
+KNOWN: Mapping[str, Mapping[str, bool]] = MappingProxyType(
+    {"single_label": SINGLE_LABEL, "multi_label": MULTI_LABEL, "regression": REGRESSION}
+)
+"""Kind of problem to its metrics, and whether more is better."""
+
+
+def measure(problem: str, predictions: np.ndarray, targets: np.ndarray) -> Scores:
+    """All metrics of a kind of problem."""
+    return {"single_label": single_label, "multi_label": multi_label, "regression": regression}[problem](
+        predictions, targets
+    )

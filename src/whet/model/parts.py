@@ -1,0 +1,322 @@
+"""Sees the parts of any model: what comes before its blocks, the blocks in execution order, what comes after.
+
+The only place of whet that may probe an architecture. It knows how families of models name their layers; it does
+not know what is trained, nor why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from whet.core import Block, Parts
+from whet.errors import ModelError
+
+# Patterns of names below the base model, in execution order. Every match of a pattern is a block of its own; a star
+# stands for all children of a container in turn, and patterns that are equal up to their first star take turns (stage
+# by stage). "+name" joins the block before it, or is the final norm after the last block; "name+" joins the block
+# after it. Names that a model lacks are passed over, so one row serves all variants of a family.
+_ENCODER = ("encoder.layer.*",)
+_DECODER = ("layers.*", "+norm")
+_GPT = ("h.*", "+ln_f")
+_T5 = ("encoder.block.*", "+encoder.final_layer_norm", "decoder.block.*", "+decoder.final_layer_norm")
+_BART = ("encoder.layers.*", "+encoder.layer_norm", "decoder.layers.*", "+decoder.layer_norm")
+_VISION = ("encoder.layer.*", "layers.*", "+layernorm")
+_CLIP = ("vision_model.encoder.layers.*", "+vision_model.post_layernorm")
+_RESIDUAL = ("encoder.stages.*.layers.*",)
+_CONVNEXT = ("encoder.stages.*.downsampling_layer.*+", "encoder.stages.*.layers.*", "+layernorm")
+_SWIN = ("encoder.layers.*.blocks.*", "encoder.layers.*.downsample+", "+layernorm")
+_SEGFORMER = ("stages.*.patch_embeddings+", "stages.*.blocks.*", "+stages.*.layer_norm")
+_SPEECH = ("encoder.layers.*", "+adapter")
+
+# DeBERTa's convolution runs once, right after its first layer.
+_DEBERTA = ("encoder.layer.0", "+encoder.conv", "encoder.layer.*")
+
+_PATTERNS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "ernie"), _ENCODER),
+    "distilbert": ("transformer.layer.*",),
+    "albert": ("encoder.albert_layer_groups.*",),
+    **dict.fromkeys(("deberta", "deberta-v2"), _DEBERTA),
+    "modernbert": ("layers.*", "+final_norm"),
+    **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "falcon", "bloom"), _GPT),
+    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "phi3"), _DECODER),
+    **dict.fromkeys(("gemma3_text", "smollm3", "olmo", "olmo2", "granite", "starcoder2"), _DECODER),
+    "phi": ("layers.*", "+final_layernorm"),
+    "gpt_neox": ("layers.*", "+final_layer_norm"),
+    "opt": ("decoder.layers.*", "+decoder.final_layer_norm", "+decoder.project_out"),
+    **dict.fromkeys(("t5", "mt5", "umt5"), _T5),
+    **dict.fromkeys(("bart", "mbart", "pegasus", "marian", "m2m_100", "blenderbot", "whisper"), _BART),
+    **dict.fromkeys(("vit", "deit", "beit", "dinov2", "data2vec-vision", "vit_msn"), _VISION),
+    "audio-spectrogram-transformer": _VISION,
+    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), _CLIP),
+    **dict.fromkeys(("resnet", "regnet"), _RESIDUAL),
+    **dict.fromkeys(("convnext", "convnextv2"), _CONVNEXT),
+    **dict.fromkeys(("swin", "swinv2"), _SWIN),
+    "segformer": _SEGFORMER,
+    **dict.fromkeys(("mobilenet_v1", "mobilenet_v2"), ("layer.*", "+conv_1x1")),
+    "efficientnet": ("encoder.blocks.*", "+encoder.top_conv", "+encoder.top_bn"),
+    **dict.fromkeys(("wav2vec2", "hubert", "wavlm", "unispeech-sat", "wav2vec2-bert"), _SPEECH),
+}
+
+# What belongs to the head although it stands inside of the base model, or beside the blocks where a model has no
+# base model of its own (Whisper for audio, T5 for generation).
+_HEADS = (
+    "pooler",
+    "vision_model.head",
+    "classifier",
+    "projector",
+    "layer_weights",
+    "lm_head",
+    "proj_out",
+    "score",
+)
+
+
+def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
+    """The parts of a transformers model, plain or wrapped by peft.
+
+    ``fresh`` names parameters that no pre-trained weight filled, as the plain model called them; of a wrapped model
+    their present names are found, those of the copies that train. Works without touching weights, so on the meta
+    device too. Every parameter belongs to exactly one of stem, blocks, final norm and head; a parameter that a
+    container owns itself (``wav2vec2.masked_spec_embed``) stands there by its own name. What is neither a known
+    block nor known to come after the blocks is counted to the stem, where a mistake costs speed, never correctness.
+    The head lists modules with parameters only. Raises ModelError where no blocks are found.
+    """
+    root_name, root = _root(model)
+    body = body_of(model)
+    modules = dict(model.named_modules())
+    parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    blocks, final_norm = _blocks(modules, body, root.config)
+    inside = (_join(body, name) for name in _HEADS)
+    head = [name for name in inside if name in modules or name in parameters]
+    after = {*final_norm, *head}
+    inner = {*after, *(name for block in blocks for name in block)}
+    shared = _shared_with_head(model, body, inner) if body != root_name else set()
+    outside = _cover(model, "", {root_name}) if root_name else []
+    stem = [*outside, *_cover(modules[body], body, inner), *sorted(shared)]
+    if body != root_name:
+        head += _cover(root, root_name, {body, *shared})
+    return Parts(
+        family=root.config.model_type,
+        stem=tuple(stem),
+        blocks=tuple(blocks),
+        final_norm=tuple(final_norm),
+        head=tuple(name for name in head if any(p == name or p.startswith(f"{name}.") for p in parameters)),
+        parameters=parameters,
+        linear=dict(_linear(modules)),
+        fresh=_present_names(parameters, root_name, frozenset(fresh)),
+    )
+
+
+def body_of(model: nn.Module) -> str:
+    """Name of the pre-trained body inside of a model, such as ``bert``; "" where the model has no head around it.
+
+    Raises ModelError where there is no transformers model inside.
+    """
+    name, root = _root(model)
+    prefix = root.base_model_prefix
+    return _join(name, prefix) if prefix and isinstance(getattr(root, prefix, None), nn.Module) else name
+
+
+def set_dropout(model: nn.Module, probability: float) -> int:
+    """Give every dropout of a model this probability in [0, 1]; returns how many places had another one.
+
+    Reaches dropout modules and probabilities that a module keeps as a number for a functional dropout. The dropping
+    of whole layers (``layerdrop``) and of residual branches (``drop_path``) and the masking of spectrograms belong to
+    the architecture and stay. The model's config stays as well: it tells how the model was pre-trained.
+    """
+    changed = 0
+    for module in model.modules():
+        for name in _dropout_fields(module):
+            if getattr(module, name) != probability:
+                setattr(module, name, probability)
+                changed += 1
+    return changed
+
+
+def _dropout_fields(module: nn.Module) -> list[str]:
+    """Attributes of a module that hold a dropout probability."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return ["p"]
+    is_dropout = "Dropout" in type(module).__name__
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and ("dropout" in name or (is_dropout and name == "drop_prob"))
+    ]
+
+
+def _root(model: nn.Module) -> tuple[str, PreTrainedModel]:
+    """The transformers model inside of whatever wraps it, with its name."""
+    for name, module in model.named_modules():
+        if isinstance(module, PreTrainedModel):
+            return name, module
+    raise ModelError(f"a {type(model).__name__} is no transformers model; whet trains models of transformers only")
+
+
+def _join(*names: str) -> str:
+    return ".".join(name for name in names if name)
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A module that a pattern found, and how it stands to the blocks around it."""
+
+    name: str
+    joins: str
+    """"before" or "after" it is the block to join; empty for a block of its own."""
+    order: tuple[int, ...]
+    """Sorts matches into execution order."""
+
+
+def _blocks(modules: dict[str, nn.Module], body: str, config: PreTrainedConfig) -> tuple[list[Block], list[str]]:
+    """The blocks in execution order, and what the body has after the last of them."""
+    found = _matches(modules, body, _patterns(config))
+    if not any(not match.joins for match in found):
+        found = _matches(modules, body, _guess(modules, body))
+    if not found:
+        raise ModelError(
+            f"a {type(modules[body]).__name__} (model type '{config.model_type}') has no list of layers that whet "
+            f"could take for its blocks; known model types are: {', '.join(sorted(_PATTERNS))}"
+        )
+    blocks: list[list[str]] = []
+    final: list[str] = []
+    waiting: list[str] = []
+    last = max(position for position, match in enumerate(found) if not match.joins)
+    for position, match in enumerate(found):
+        if position > last:
+            final.append(match.name)
+        elif match.joins == "after":
+            waiting.append(match.name)
+        elif match.joins == "before" and blocks:
+            blocks[-1].append(match.name)
+        else:
+            blocks.append([*waiting, match.name])
+            waiting = []
+    return [tuple(block) for block in blocks], final
+
+
+def _patterns(config: PreTrainedConfig) -> tuple[str, ...]:
+    patterns = _PATTERNS.get(config.model_type, ())
+    # One variant of wav2vec2 and its kin normalises after the blocks, the other one before them.
+    if getattr(config, "do_stable_layer_norm", False):
+        return (*patterns, "+encoder.layer_norm")
+    return patterns
+
+
+def _matches(modules: dict[str, nn.Module], body: str, patterns: Sequence[str]) -> list[_Match]:
+    """All modules below the body that the patterns find, each once, in execution order."""
+    found: dict[str, _Match] = {}
+    beginnings = [pattern.strip("+").partition("*")[0] for pattern in patterns]
+    for number, pattern in enumerate(patterns):
+        joins = "before" if pattern.startswith("+") else "after" if pattern.endswith("+") else ""
+        group = beginnings.index(beginnings[number])
+        for name, (first, *rest) in _expand(modules, body, pattern.strip("+")):
+            order = (group, first, number, *rest)
+            found.setdefault(name, _Match(name, joins, order))
+    return sorted(found.values(), key=lambda match: match.order)
+
+
+def _expand(modules: dict[str, nn.Module], body: str, pattern: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names that a pattern stands for, each with the positions its stars have there (one 0 without a star)."""
+    candidates: list[tuple[str, tuple[int, ...]]] = [(body, ())]
+    for step in pattern.split("."):
+        if step != "*":
+            candidates = [(_join(name, step), positions) for name, positions in candidates]
+            continue
+        candidates = [
+            (_join(name, child), (*positions, position))
+            for name, positions in candidates
+            if name in modules
+            for position, (child, _) in enumerate(modules[name].named_children())
+        ]
+    for name, positions in candidates:
+        if name in modules:
+            yield name, positions or (0,)
+
+
+def _guess(modules: dict[str, nn.Module], body: str) -> list[str]:
+    """Patterns for an unknown family: its largest list of layers of one kind, and the norms registered after it."""
+    sizes = {
+        name.removeprefix(f"{body}.") if body else name: sum(p.numel() for p in module.parameters())
+        for name, module in modules.items()
+        if name.startswith(f"{body}." if body else "")
+        and isinstance(module, nn.ModuleList)
+        and len({type(child) for child in module}) == 1
+    }
+    if not sizes or not max(sizes.values()):
+        return []
+    layers = max(sizes, key=lambda name: sizes[name])
+    norms: list[str] = []
+    parent = layers
+    while parent:
+        parent, _, child = parent.rpartition(".")
+        siblings = dict(modules[_join(body, parent)].named_children())
+        later = list(siblings)[list(siblings).index(child) + 1 :]
+        norms += [_join(parent, name) for name in later if "Norm" in type(siblings[name]).__name__]
+    return [f"{layers}.*", *(f"+{name}" for name in norms)]
+
+
+# --- what is around the blocks ----------------------------------------------------------------------------------
+
+
+def _cover(module: nn.Module, name: str, taken: Iterable[str]) -> list[str]:
+    """The fewest names that stand for all of a module but what is taken: modules, and parameters by themselves."""
+    taken = set(taken)
+    if name in taken:
+        return []
+    if not any(other.startswith(f"{name}.") or not name for other in taken):
+        return [name]
+    own = [_join(name, leaf) for leaf, _ in module.named_parameters(recurse=False)]
+    covered = [full for full in own if full not in taken]
+    for child, submodule in module.named_children():
+        covered += _cover(submodule, _join(name, child), taken)
+    return covered
+
+
+def _shared_with_head(model: nn.Module, body: str, inner: set[str]) -> set[str]:
+    """Parameters of the stem that are listed under a name outside of the body, because the head is tied to them."""
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    inside = {name for name, _ in model.get_submodule(body).named_parameters(remove_duplicate=False, prefix=body)}
+    own = {
+        first[id(parameter)]
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if name in inside and not any(name == other or name.startswith(f"{other}.") for other in inner)
+    }
+    return own - inside
+
+
+def _linear(modules: dict[str, nn.Module]) -> Iterator[tuple[str, tuple[int, int]]]:
+    for name, module in modules.items():
+        if isinstance(module, nn.Linear):
+            yield name, (module.in_features, module.out_features)
+        elif isinstance(module, Conv1D):
+            # GPT-2's linear layer keeps its weight as (in, out).
+            yield name, (module.weight.shape[0], module.weight.shape[1])
+
+
+def _present_names(parameters: Iterable[str], root: str, fresh: frozenset[str]) -> tuple[str, ...]:
+    """What fresh parameters are called in a model that peft may have wrapped."""
+    return tuple(name for name in parameters if name in fresh or _plain_name(name, root) in fresh)
+
+
+def _plain_name(name: str, root: str) -> str:
+    """The name that a parameter had before peft wrapped its model; peft's own parameters keep theirs."""
+    steps = name.removeprefix(f"{root}.").split(".")
+    plain: list[str] = []
+    while steps:
+        step = steps.pop(0)
+        if step == "modules_to_save" and steps:
+            steps.pop(0)  # the adapter's name
+        elif step != "base_layer":
+            plain.append(step)
+    return ".".join(plain)

@@ -1,0 +1,244 @@
+"""Shows a run while it trains: a live bar in a terminal, plain lines in a file.
+
+Pure rendering of events; knows no engine and no run folder.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from whet.core import Evaluated, Event, Finished, Saved, Scores, StageChanged, Started, Step, Stopped
+from whet.report.writing import count, duration, plain, score, share
+
+
+@dataclass
+class _Mean:
+    """Exponential mean that is right from the first value on; leaves out what is not a finite number."""
+
+    keep: float = 0.9
+    total: float = 0.0
+    weight: float = 0.0
+
+    def add(self, value: float) -> None:
+        if math.isfinite(value):
+            self.total = self.keep * self.total + (1 - self.keep) * value
+            self.weight = self.keep * self.weight + (1 - self.keep)
+
+    @property
+    def value(self) -> float:
+        return self.total / self.weight if self.weight else math.nan
+
+
+@dataclass
+class _State:
+    """What the bar knows."""
+
+    started: Started
+    since: float
+    """When the run started, in seconds of the clock."""
+    step: int
+    epoch: float = 0.0
+    loss: _Mean = field(default_factory=_Mean)
+    broken: bool = False
+    """True while the last loss was not a finite number."""
+    work: _Mean = field(default_factory=_Mean)
+    """Tokens of a step; rows where the data has no tokens."""
+    seconds: _Mean = field(default_factory=_Mean)
+    unit: str = "tokens/s"
+    first: tuple[int, float] | None = None
+    """The first step seen and when it ended: what came before it (a cache, say) tells nothing about the rest."""
+    latest: float = 0.0
+    """When the last step ended."""
+    last: Evaluated | None = None
+    best: Evaluated | None = None
+    columns: tuple[str, ...] = ()
+    """Scores of the table of evaluations, once its head is printed."""
+
+    def take(self, event: Step, now: float) -> None:
+        self.step, self.epoch = event.step, event.epoch
+        self.broken = not math.isfinite(event.loss)
+        self.loss.add(event.loss)
+        self.unit = "tokens/s" if event.tokens else "rows/s"
+        self.work.add(event.tokens or event.rows)
+        self.seconds.add(event.seconds)
+        self.first, self.latest = self.first or (event.step, now), now
+
+    def left(self) -> float:
+        """Seconds until the last step, evaluations included as they came; nan where unknown."""
+        if self.first is None:
+            return math.nan
+        steps, seconds = self.step - self.first[0], self.latest - self.first[1]
+        pace = seconds / steps if steps > 0 else self.seconds.value
+        return pace * max(self.started.steps - self.step, 0)
+
+    def loss_text(self) -> str:
+        if self.first is None:
+            return "-"
+        return "nan" if self.broken else score(self.loss.value)
+
+    def best_text(self, name: str) -> str:
+        """What stands behind the last value of a score; nothing where a resumed run does not know its best."""
+        if self.best is None or name not in self.best.scores:
+            return ""
+        return " (best)" if self.best is self.last else f" (best {score(self.best.scores[name])})"
+
+    def speed_text(self) -> str:
+        seconds = self.seconds.value
+        return f"{count(self.work.value / seconds)} {self.unit}" if seconds > 0 else f"? {self.unit}"
+
+
+class Progress:
+    """Shows the events of a run as they come: a live bar in a terminal, plain lines in a file.
+
+    Use it as ``with Progress(console) as progress: ...; progress.show(event)``. The bar goes away at the end of the
+    block; one line for every evaluation stays. ``metric`` is the score that picks the best weights and stands first;
+    without it the first score of an evaluation does.
+    """
+
+    def __init__(self, console: Console, metric: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._metric = metric
+        self._clock = clock
+        self._state: _State | None = None
+        self._is_live = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(get_renderable=self._bar, console=console, refresh_per_second=5, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._is_live:
+            self._live.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Started):
+            self._state = _State(event, self._clock(), event.step)
+            self._line(_start(event))
+        state = self._state
+        if state is None:
+            raise ValueError(f"{type(event).__name__} came before Started")
+        match event:
+            case Step():
+                self._step(state, event)
+            case Evaluated():
+                self._evaluated(state, event)
+            case StageChanged():
+                part = share(event.trainable, state.started.total)
+                self._line(f"stage {event.stage}: {count(event.trainable)} parameters train from here ({part})")
+            case Stopped():
+                rest = "; the rest can be resumed" if event.resumable else ""
+                self._line(f"stopped at step {event.step:,} of {state.started.steps:,}: {event.reason}{rest}", "yellow")
+            case Finished():
+                self._line(*_finish(event, self._names(event.scores)[:1]))
+            case Started() | Saved():
+                pass
+
+    def _line(self, line: str, style: str = "") -> None:
+        self._console.print(Text(plain(line), style=style), soft_wrap=not self._is_live)
+
+    def _names(self, scores: Scores) -> list[str]:
+        """Names of the scores, the one that decides first."""
+        return sorted(scores, key=lambda name: name != self._metric)
+
+    def _step(self, state: _State, event: Step) -> None:
+        before = state.step
+        state.take(event, self._clock())
+        steps = max(state.started.steps, 1)
+        if self._is_live or event.step * 10 // steps == before * 10 // steps:
+            return
+        left = (f"{duration(state.left())} left",) if event.step < state.started.steps else ()
+        pieces = (f"loss {state.loss_text()}", state.speed_text(), *left)
+        self._line("  ".join((_place(event.step, state.started.steps, event.epoch), *pieces)))
+
+    def _evaluated(self, state: _State, event: Evaluated) -> None:
+        state.last, state.best = event, event if event.best else state.best
+        if not self._is_live:
+            scores = [f"{name} {score(event.scores[name])}" for name in self._names(event.scores)]
+            pieces = (f"loss {state.loss_text()}", *scores, *(("best",) if event.best else ()))
+            self._line("  ".join((_place(event.step, state.started.steps, event.epoch), *pieces)))
+            return
+        head = ["epoch", "step", "loss"]
+        if not state.columns:
+            state.columns = _fitting(self._names(event.scores), self._console.width - len(_row(head)) - len("  best"))
+            self._console.print(Text(_row([*head, *state.columns]), style="dim"), soft_wrap=True)
+        told = {name: score(value) for name, value in event.scores.items()}
+        values = (told.get(name, "-").rjust(len(name)) for name in state.columns)
+        line = Text(_row([f"{event.epoch:.2f}", f"{event.step:,}", state.loss_text(), *values]))
+        if event.best:
+            line.append("  best", style="green")
+        self._console.print(line, soft_wrap=True)
+
+    def _bar(self) -> RenderableType:
+        state = self._state
+        if state is None:
+            return Text("getting ready", style="dim")
+        steps = state.started.steps
+        bar = ProgressBar(total=max(steps, 1), completed=state.step if steps else 1, width=24)
+        times = f"{duration(self._clock() - state.since)}, {duration(state.left())} left"
+        first = Table.grid(padding=(0, 2))
+        first.add_row(bar, Text(f"{state.step:,}/{steps:,}"), Text(times, style="dim"))
+        pieces = [f"epoch {state.epoch:.2f}"]
+        if state.first is not None:
+            pieces += [f"loss {state.loss_text()}", state.speed_text()]
+        if state.last is not None and state.last.scores:
+            name = self._names(state.last.scores)[0]
+            pieces.append(f"{name} {score(state.last.scores[name])}{state.best_text(name)}")
+        second = Text("  ".join(pieces), style="red" if state.broken else "dim", no_wrap=True, overflow="ellipsis")
+        return Group(first, second)
+
+
+def _start(event: Started) -> str:
+    epochs = f"{event.epochs} epoch{'' if event.epochs == 1 else 's'}"
+    resumed = f", going on after step {event.step:,}" if event.step else ""
+    return (
+        f"{event.steps:,} steps, {epochs} of {event.rows:,} rows{resumed}; "
+        f"{count(event.trainable)} of {count(event.total)} parameters train ({share(event.trainable, event.total)})"
+    )
+
+
+def _finish(event: Finished, names: Sequence[str]) -> tuple[str, str]:
+    """The closing line, and its style: a warning where the weights no longer score what they scored."""
+    line = f"best weights are those of step {event.best_step:,}"
+    if not names:
+        return line, ""
+    name = names[0]
+    now, recorded = event.scores[name], event.recorded.get(name, math.nan)
+    # What rounds to the digits shown is the same: other batches add up in another order.
+    if math.isclose(now, recorded, abs_tol=5e-5) or score(now) == score(recorded):
+        return f"{line}: {name} {score(now)}, the same when measured again", ""
+    return f"{line}: {name} {score(recorded)} in the run, but {score(now)} when measured again", "yellow"
+
+
+def _place(step: int, steps: int, epoch: float) -> str:
+    return f"step {step:,}/{steps:,}  epoch {epoch:.2f}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    """Cells of a table of numbers, aligned on the right."""
+    return "  ".join(cell.rjust(8) for cell in cells)
+
+
+def _fitting(names: Sequence[str], width: int) -> tuple[str, ...]:
+    """The first of the ``names``, then those that still fit into ``width`` as columns."""
+    kept: list[str] = []
+    for name in names:
+        needed = max(len(name), 8) + 2
+        if not kept or needed <= width:
+            kept.append(name)
+            width -= needed
+    return tuple(kept)

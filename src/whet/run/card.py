@@ -1,0 +1,77 @@
+"""The model card: what the model is, how it was made, how well it does, how to load it without whet."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from whet.core import Scores
+
+CLASSES = {
+    "text_classification": "SequenceClassification",
+}
+
+
+def card(values: Mapping[str, Any], metrics: Mapping[str, Any], data: Mapping[str, Any], *, adapter: bool) -> str:
+    """README.md of a run, from the resolved recipe, the metrics and the facts about the data."""
+    method, task = values["method"]["name"], values["task"]
+    base = values["model"] or "all-MiniLM-L6-v2 (embedded)"
+    lines = [
+        "---",
+        "library_name: " + ("peft" if adapter else "transformers"),
+        "tags: [whet, " + task["name"].replace("_", "-") + "]",
+        "---",
+        "",
+        f"# {task['name'].replace('_', ' ').capitalize()} with {method}",
+        "",
+        f"Base model: {base}. Method: {method}. "
+        f"{metrics['trainable_parameters']:,} of {metrics['total_parameters']:,} parameters trained.",
+        "",
+        "## Scores",
+        "",
+        *_table(metrics),
+        "",
+        "## Data",
+        "",
+        f"Text from {_names(data['columns']['text'])}, answer from {_names(data['columns']['label'])}.",
+        "",
+        *(f"- {name}: {split['rows']:,} rows from {split['source']}" for name, split in data["splits"].items()),
+        "",
+    ]
+    if task.get("labels"):
+        lines += ["## Labels", "", ", ".join(f"{i} = {label}" for i, label in enumerate(task["labels"])), ""]
+    lines += ["## Load it", "", "```python", *_loading(values, adapter), "```", ""]
+    lines += ["The recipe that made it, with the reason of every setting, is in `recipe.yaml`.", ""]
+    return "\n".join(lines)
+
+
+def _table(metrics: Mapping[str, Any]) -> list[str]:
+    columns: dict[str, Scores] = {"validation": metrics["validation"], "test": metrics["test"]}
+    columns |= {f"{name} (test)": scores for name, scores in metrics["baselines"].items()}
+    names = [name for name in metrics["validation"] if any(name in scores for scores in columns.values())]
+    rows = [
+        f"| {name} | "
+        + " | ".join(f"{scores[name]:.4f}" if name in scores else "" for scores in columns.values())
+        + " |"
+        for name in names
+    ]
+    return [f"| metric | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *rows]
+
+
+def _loading(values: Mapping[str, Any], adapter: bool) -> list[str]:
+    kind = CLASSES[values["task"]["name"]]
+    if not adapter:
+        return [
+            f"from transformers import AutoModelFor{kind}, AutoTokenizer",
+            f'model = AutoModelFor{kind}.from_pretrained("model")',
+            'tokenizer = AutoTokenizer.from_pretrained("model")',
+        ]
+    classes = len(values["task"].get("labels") or [1])
+    return [
+        f"from peft import AutoPeftModelFor{kind}",
+        "from transformers import AutoTokenizer",
+        f'model = AutoPeftModelFor{kind}.from_pretrained("model", num_labels={classes})',
+        'tokenizer = AutoTokenizer.from_pretrained("model")',
+    ]
+
+
+def _names(names: list[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)

@@ -1,0 +1,194 @@
+"""The run folder: what a run leaves behind, and the only place that knows its file names.
+
+::
+
+    recipe.yaml           resolved, with the reason of every decision; runs again as it is
+    environment.json      versions and machine
+    data.json             fingerprints, columns, sizes of the splits
+    events.jsonl          everything that happened, a line each
+    checkpoints/          until the run has finished
+    model/                the best weights, in the layout of transformers or peft
+    metrics.json          scores, baselines, time, memory
+    predictions.parquet   the test rows with their answers
+    README.md             model card
+
+A folder is never overwritten.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from whet.core import Event, Rows
+from whet.errors import RunFolderError, SaveError
+
+RECIPE = "recipe.yaml"
+ENVIRONMENT = "environment.json"
+DATA = "data.json"
+EVENTS = "events.jsonl"
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.parquet"
+CARD = "README.md"
+
+PACKAGES = ("whet", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy", "scikit-learn")
+
+
+class RunFolder:
+    """Paths and contents of one run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, needed: int) -> "RunFolder":
+        """A new empty run folder; raises RunFolderError where it exists, cannot be written, or ``needed`` bytes do
+        not fit."""
+        cls.refuse_existing(path)
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise RunFolderError(f"{path} cannot be made: {error.strerror}; choose another with --out") from None
+        if not os.access(path, os.W_OK):
+            raise RunFolderError(f"{path} cannot be written; choose another with --out")
+        free = shutil.disk_usage(path).free
+        if free < needed:
+            path.rmdir()
+            raise RunFolderError(
+                f"{path}: the disk has {free / 1e6:,.0f} MB free, this run needs {needed / 1e6:,.0f} MB for two "
+                "checkpoints and the model; make room or choose another disk with --out"
+            )
+        return cls(path)
+
+    @staticmethod
+    def refuse_existing(path: Path) -> None:
+        """Raise RunFolderError where something is at ``path`` already."""
+        if path.exists():
+            resumable = (path / RECIPE).is_file() and not (path / METRICS).is_file()
+            hint = f", or go on with it: whet resume {path}" if resumable else ""
+            raise RunFolderError(f"{path} exists and is never overwritten; choose another folder with --out{hint}")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run folder; raises RunFolderError where there is none."""
+        if not path.is_dir():
+            raise RunFolderError(f"{path} is not a folder; a run folder is what 'whet train' names at its end")
+        if not (path / RECIPE).is_file():
+            inner = sorted(child.name for child in path.iterdir() if (child / RECIPE).is_file())
+            hint = f"; did you mean {path / inner[-1]}?" if inner else ""
+            raise RunFolderError(f"{path} is not a run folder: it has no {RECIPE}{hint}")
+        return cls(path)
+
+    @property
+    def model(self) -> Path:
+        """Folder of the best weights."""
+        return self.path / MODEL
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end; the metrics are written last."""
+        return (self.path / METRICS).is_file()
+
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe as plain values."""
+        try:
+            values = yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise RunFolderError(f"{self.path / RECIPE} cannot be read: {error}") from None
+        if not isinstance(values, dict):
+            raise RunFolderError(f"{self.path / RECIPE} is damaged: it holds no recipe")
+        return values
+
+    def read(self, name: str) -> dict[str, Any]:
+        """One of the JSON files."""
+        try:
+            values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path / name} cannot be read: {error}") from None
+        return values
+
+    def write(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write one of the JSON files."""
+        self.write_text(name, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file under a temporary name and rename it, so that it is whole or absent."""
+        temporary = self.path / f".{name}.part"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.rename(self.path / name)
+        except OSError as error:
+            raise SaveError(f"{self.path / name} could not be written: {error.strerror}") from None
+
+    def append(self, event: Event) -> None:
+        """Add an event to the log."""
+        line = {"event": type(event).__name__} | asdict(event)
+        try:
+            with (self.path / EVENTS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, default=str) + "\n")
+        except OSError as error:
+            raise SaveError(f"{self.path / EVENTS} could not be written: {error.strerror}") from None
+
+    def rewind(self, step: int) -> None:
+        """Drop what the log says about steps after ``step``: a resumed run takes them again."""
+        path = self.path / EVENTS
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                # The process may have died in the middle of a line.
+                continue
+        self.write_text(EVENTS, "".join(f"{line}\n" for line in kept))
+
+    def events(self) -> list[dict[str, Any]]:
+        """The log as plain values; empty before the run began."""
+        path = self.path / EVENTS
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+    def seconds(self) -> float:
+        """Seconds that the steps and evaluations in the log took."""
+        return sum(event.get("seconds", 0.0) for event in self.events())
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, so that a run can be understood later."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "packages": versions,
+    }
+
+
+def fingerprint(rows: Rows) -> str:
+    """SHA-256 of the content of all rows, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, values in sorted(rows.columns.items()):
+        digest.update(json.dumps([name, values], ensure_ascii=False, default=str).encode())
+    return digest.hexdigest()

@@ -1,0 +1,196 @@
+"""What a recipe can say: its sections, every option with its type, its bounds and its help.
+
+The options of methods and tasks are not here: they live in the file of the method or task.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from whet.errors import did_you_mean
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and nothing in it is ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+
+# --- schedules ------------------------------------------------------------------------------------------------
+
+
+class Constant(Section):
+    """The same learning rate throughout."""
+
+    name: Literal["constant"] = "constant"
+
+
+class Linear(Section):
+    """Down to ``final`` in a straight line."""
+
+    name: Literal["linear"] = "linear"
+    final: float = Field(0.0, ge=0, le=1)
+    """Learning rate at the end, as a share of the peak."""
+
+
+class Cosine(Section):
+    """Down to ``final`` along half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
+
+    name: Literal["cosine"] = "cosine"
+    final: float = Field(0.0, ge=0, le=1)
+    """Learning rate at the end, as a share of the peak."""
+
+
+class StepDecay(Section):
+    """Multiplied by ``factor`` after each ``every`` of the run."""
+
+    name: Literal["step"] = "step"
+    every: float = Field(1 / 3, gt=0, lt=1)
+    """Share of the run between two drops."""
+    factor: float = Field(0.1, gt=0, lt=1)
+    """What a drop multiplies the learning rate by."""
+
+
+class Cyclic(Section):
+    """Up and down in triangles (Smith 2017, arXiv 1506.01186)."""
+
+    name: Literal["cyclic"] = "cyclic"
+    cycles: int = Field(3, ge=1)
+    """Triangles in the run."""
+    lowest: float = Field(0.1, ge=0, lt=1)
+    """Learning rate at the foot of a triangle, as a share of the peak."""
+
+
+class OneCycle(Section):
+    """Up once, down once, momentum the other way round (Smith and Topin 2018, arXiv 1708.07120)."""
+
+    name: Literal["one_cycle"] = "one_cycle"
+    rise: float = Field(0.3, gt=0, lt=1)
+    """Share of the run in which the learning rate rises."""
+    start: float = Field(0.04, ge=0, lt=1)
+    """Learning rate at the first step, as a share of the peak."""
+    final: float = Field(0.0001, ge=0, lt=1)
+    """Learning rate at the end, as a share of the peak."""
+    lowest_momentum: float = Field(0.85, ge=0, lt=1)
+    """Momentum (AdamW: the first beta) at the peak of the learning rate."""
+    highest_momentum: float = Field(0.95, ge=0, lt=1)
+    """Momentum at both ends."""
+
+
+class SlantedTriangular(Section):
+    """A short rise and a long fall (Howard and Ruder 2018, arXiv 1801.06146)."""
+
+    name: Literal["slanted_triangular"] = "slanted_triangular"
+    cut: float = Field(0.1, gt=0, lt=1)
+    """Share of the run in which the learning rate rises."""
+    ratio: float = Field(32.0, gt=1)
+    """How much smaller the lowest learning rate is than the peak."""
+
+
+class Plateau(Section):
+    """Multiplied by ``factor`` whenever the validation score has stopped to improve."""
+
+    name: Literal["plateau"] = "plateau"
+    factor: float = Field(0.5, gt=0, lt=1)
+    """What a drop multiplies the learning rate by."""
+    patience: int = Field(1, ge=0)
+    """Evaluations without a better score before a drop."""
+
+
+SCHEDULES: dict[str, type[Section]] = {
+    "constant": Constant,
+    "linear": Linear,
+    "cosine": Cosine,
+    "step": StepDecay,
+    "cyclic": Cyclic,
+    "one_cycle": OneCycle,
+    "slanted_triangular": SlantedTriangular,
+    "plateau": Plateau,
+}
+RISING = ("one_cycle", "slanted_triangular")
+"""Schedules that begin with a rise of their own, so that a warm-up before them makes no sense."""
+
+
+def _schedule_by_name(value: object) -> object:
+    if isinstance(value, str):
+        value = {"name": value}
+    if isinstance(value, Mapping) and (name := value.get("name")) not in SCHEDULES:
+        raise ValueError(f"is not a schedule{did_you_mean(str(name), SCHEDULES)}")
+    return value
+
+
+Schedule: TypeAlias = Annotated[
+    Constant | Linear | Cosine | StepDecay | Cyclic | OneCycle | SlantedTriangular | Plateau,
+    Field(discriminator="name"),
+    BeforeValidator(_schedule_by_name),
+]
+
+
+# --- sections -------------------------------------------------------------------------------------------------
+
+
+class Data(Section):
+    """Which rows, and which column is what."""
+
+    train: str
+    """A file (csv, tsv, json, jsonl, parquet), a folder, or hub:owner/name."""
+    validation: str | None = None
+    """A file of rows that choose the best weights; without it they are split from train."""
+    test: str | None = None
+    """A file of rows that are measured once, at the end; without it they are split from train."""
+    text: str | list[str] | None = None
+    """Column of the text, or two columns for pairs of texts."""
+    label: str | list[str] | None = None
+    """Column of the answer, or several columns of zeros and ones for multi-label data."""
+    group: str | None = None
+    """Rows with the same value in this column stay on one side of a split."""
+    validation_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the rows that is split off for validation where no file is named."""
+    test_share: float = Field(0.1, ge=0, lt=1)
+    """Share of the rows that is split off for the test where no file is named; 0 makes none."""
+    encoding: str | None = None
+    """Encoding of csv and tsv files, such as cp949; utf-8 if not named."""
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    """Character between the cells of csv files."""
+    incomplete: Literal["refuse", "drop"] = "refuse"
+    """What to do with rows without a text or a label."""
+
+
+class Training(Section):
+    """How to train; what is left out comes from the method's own defaults."""
+
+    epochs: int | None = Field(None, ge=1)
+    """Passes over the training rows."""
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps in all, instead of epochs."""
+    batch_size: int = Field(16, ge=1)
+    """Rows per optimiser step."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Rows per forward pass: less memory, the same result; the whole batch if not named."""
+    learning_rate: float | None = Field(None, gt=0, lt=10)
+    """Peak learning rate of the head; lower layers follow by layer_decay."""
+    schedule: Schedule | None = None
+    """Course of the learning rate: a name, or a name with options."""
+    warmup: float | None = Field(None, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises from 0."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or sgd with momentum."""
+    momentum: float | None = Field(None, ge=0, lt=1)
+    """Momentum of sgd."""
+    weight_decay: float | None = Field(None, ge=0, lt=1)
+    """Decoupled weight decay; biases and norms have none."""
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Factor on the learning rate for each block further from the head; 1 is the same rate everywhere."""
+    max_gradient_norm: float | None = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm; null never scales."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout probability for the whole model; the model's own if not named."""
+    metric: str | None = None
+    """Metric on the validation rows that picks the best weights; the task's own if not named."""
+    patience: int | None = Field(None, ge=1)
+    """Evaluations without a better score before the run stops early; null never stops early."""
+    evaluate_every: int | None = Field(None, ge=1)
+    """Steps between two evaluations; once per epoch if not named."""
+    checkpoint_every: int | None = Field(None, ge=1)
+    """Steps between two checkpoints; after each evaluation if not named."""

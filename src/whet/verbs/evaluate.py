@@ -1,0 +1,32 @@
+"""Scores of a fine-tuned model on another labelled file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from whet.build import Predictor
+from whet.core import Answer, Rows, Scores
+from whet.data import columns as columns_of
+from whet.data.complete import complete
+from whet.data.source import read
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores, and the rows and answers that they come from."""
+
+    scores: Scores
+    rows: Rows
+    answers: list[Answer]
+
+
+def evaluate(predictor: Predictor, data: str | Path) -> Evaluation:
+    """Score the model on a file that has the columns of the training data.
+
+    Raises DataError for a missing column, rows without text or label, and labels that the model does not know.
+    """
+    rows = read(data)
+    columns = predictor.columns
+    columns_of.infer(rows, text=columns.text, label=columns.label, group=None)
+    rows, _ = complete(rows, columns, drop=False)
+    scores, answers = predictor.score(rows)
+    return Evaluation(scores, rows, answers)

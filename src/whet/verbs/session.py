@@ -1,0 +1,221 @@
+"""One run from its first step to its folder: what ``train`` and ``resume`` share."""
+
+import itertools
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from whet import recipe as recipes
+from whet.build import Prepared, predictor, prepare
+from whet.core import Answer, Choice, Evaluated, Events, Finished, Rows, Scores, Step, Stopped
+from whet.data.labels import class_name
+from whet.engine.device import peak_memory
+from whet.engine.job import StopRequest
+from whet.engine.loop import fit
+from whet.engine.predict import predict
+from whet.engine.state import Checkpoint, newest
+from whet.errors import RunError, RunFolderError
+from whet.evaluate.baselines import baselines
+from whet.recipe import HUB, Recipe
+from whet.report.terminal import Results
+from whet.run import folder as run_folder
+from whet.run.card import card
+from whet.run.folder import RunFolder
+
+BYTES_PER_NUMBER = 4
+RELOADED = 32
+"""Rows on which the saved model is compared with the one in memory."""
+SAME = 1e-4
+"""Largest difference of two probabilities that is rounding, not damage."""
+
+
+class Session:
+    """A run that is ready to start or to go on."""
+
+    def __init__(self, folder: RunFolder, prepared: Prepared, checkpoint: Checkpoint | None, seconds: float) -> None:
+        self.folder = folder
+        self.prepared = prepared
+        self.checkpoint = checkpoint
+        self.stop = StopRequest()
+        self.interrupted: str | None = None
+        self._seconds = seconds
+        self._finished: Finished | None = None
+
+    @classmethod
+    def start(cls, recipe: Recipe, out: Path | None) -> "Session":
+        """A new run; its folder holds the resolved recipe when this returns."""
+        if out is not None:
+            RunFolder.refuse_existing(out)
+        prepared = prepare(recipe)
+        parts = prepared.parts
+        trainable = parts.count(frozenset().union(*(stage.mask for stage in prepared.stages)))
+        # Two checkpoints of weights, best weights and two moments; the model itself.
+        needed = BYTES_PER_NUMBER * (2 * 4 * trainable + parts.count(frozenset(parts.parameters)))
+        path = out or _free_name(prepared.values)
+        folder = RunFolder.create(path, needed)
+        folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
+        folder.write(run_folder.ENVIRONMENT, run_folder.environment())
+        folder.write(run_folder.DATA, _data(prepared))
+        return cls(folder, prepared, None, 0.0)
+
+    @classmethod
+    def resume(cls, path: Path) -> tuple["Session", list[str]]:
+        """An unfinished run and remarks about it; raises RunFolderError where it has finished or its data changed."""
+        folder = RunFolder.open(path)
+        if folder.finished:
+            raise RunFolderError(f"{path} has finished; its model is in {folder.model}. For a new run use 'whet train'")
+        prepared = prepare(recipes.parse(folder.recipe()))
+        before, now = folder.read(run_folder.DATA), _data(prepared)
+        changed = [name for name, split in now["splits"].items() if split != before["splits"].get(name)]
+        if changed:
+            raise RunFolderError(
+                f"{path}: the {' and '.join(changed)} rows are not those the run began with; "
+                "bring the old files back, or begin anew with 'whet train'"
+            )
+        checkpoint, complaints = newest(folder.checkpoints)
+        step = checkpoint.progress.step if checkpoint else 0
+        taken_up = f"going on from the checkpoint of step {step}" if checkpoint else "no checkpoint yet: from the start"
+        folder.rewind(step)
+        return cls(folder, prepared, checkpoint, folder.seconds()), [*complaints, taken_up]
+
+    @property
+    def choices(self) -> list[Choice]:
+        """Every value of the recipe with its origin and reason."""
+        return self.prepared.choices
+
+    @property
+    def metric(self) -> str:
+        """The metric that picks the best weights."""
+        return self.prepared.settings.metric
+
+    def events(self) -> Events:
+        """Train; every event is in the folder's log before it is yielded."""
+        for event in fit(self.prepared.job(self.folder.checkpoints, self.stop), self.checkpoint):
+            self.folder.append(event)
+            if isinstance(event, Step | Evaluated):
+                self._seconds += event.seconds
+            if isinstance(event, Finished):
+                self._finished = event
+            if isinstance(event, Stopped) and event.resumable:
+                self.interrupted = f"stopped after step {event.step} ({event.reason})"
+            yield event
+
+    def finish(self) -> Results:
+        """Measure the test rows and the baselines, and write model, metrics, predictions and card."""
+        assert self._finished is not None
+        prepared, splits = self.prepared, self.prepared.splits
+        self._save_model()
+        measured = "test" if "test" in splits else "validation"
+        predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
+        self._check_reload(predictions.values, splits[measured])
+        test = prepared.task.score(predictions.values, prepared.examples[measured]) if measured == "test" else {}
+        answers = prepared.task.answer(predictions.values)
+        _write_predictions(splits[measured], answers, self.folder.path / run_folder.PREDICTIONS)
+        parts = prepared.parts
+        metrics = {
+            "validation": self._finished.scores,
+            "test": test,
+            "baselines": self._baselines(measured),
+            "best_step": self._finished.best_step,
+            "seconds": round(self._seconds, 2),
+            "peak_memory_bytes": peak_memory(prepared.device),
+            "trainable_parameters": parts.count(frozenset().union(*(stage.mask for stage in prepared.stages))),
+            "total_parameters": parts.count(frozenset(parts.parameters)),
+        }
+        text = card(prepared.values, metrics, _data(prepared), adapter=prepared.method.keeps_base)
+        self.folder.write_text(run_folder.CARD, text)
+        self.folder.write(run_folder.METRICS, metrics)
+        # The best weights are in the model folder now, and read back.
+        shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
+        return self._results(metrics)
+
+    def _save_model(self) -> None:
+        prepared = self.prepared
+        prepared.model.save_pretrained(self.folder.model)  # type: ignore[operator]
+        prepared.loaded.processor.save_pretrained(self.folder.model)
+
+    def _check_reload(self, expected: np.ndarray, rows: Rows) -> None:
+        few = rows.take(range(min(RELOADED, len(rows))))
+        saved = predictor(self.prepared.values, self.folder.model)
+        examples = saved.task.encode(few, self.prepared.columns, saved.processor)
+        values = predict(saved.model, saved.task, examples, saved.device).values
+        difference = float(np.abs(values - expected[: len(few)]).max(initial=0.0))
+        if not difference <= SAME * max(1.0, float(np.abs(expected).max(initial=0.0))):
+            raise RunError(
+                f"{self.folder.model}: the saved model answers differently from the trained one by {difference:.2g}; "
+                f"the checkpoints are kept in {self.folder.checkpoints}. Please report this with the recipe"
+            )
+
+    def _baselines(self, measured: str) -> dict[str, Scores]:
+        prepared = self.prepared
+        train, test = prepared.examples["train"], prepared.examples[measured]
+        assert train.targets is not None
+        assert test.targets is not None
+        return baselines(
+            prepared.task.problem,  # type: ignore[arg-type]
+            _texts(prepared.splits["train"], prepared.columns.text),
+            train.targets,
+            _texts(prepared.splits[measured], prepared.columns.text),
+            test.targets,
+            classes=len(prepared.values["task"].get("labels") or []),
+            seed=prepared.settings.seed,
+        )
+
+    def _results(self, metrics: dict[str, Any]) -> Results:
+        path = self.folder.path
+        example = str(self.prepared.splits["train"].columns[self.prepared.columns.text[0]][0])[:60].replace('"', "'")
+        return Results(
+            validation=metrics["validation"],
+            test=metrics["test"],
+            baselines=metrics["baselines"],
+            metric=self.metric,
+            trainable=metrics["trainable_parameters"],
+            total=metrics["total_parameters"],
+            seconds=metrics["seconds"],
+            peak_memory_bytes=metrics["peak_memory_bytes"],
+            folder=path,
+            next_commands=[f'whet predict {path} "{example}"', f"whet evaluate {path} more.csv"],
+            test_rows=len(self.prepared.splits.get("test", ())),
+            more_is_better=self.prepared.task.metrics[self.metric],
+        )
+
+
+def _free_name(values: dict[str, Any]) -> Path:
+    data = values["data"]["train"].removeprefix(HUB)
+    stem = re.sub(r"[^\w.-]+", "-", Path(data).stem)
+    base = Path("runs") / f"{stem}-{values['method']['name']}"
+    names = (base if i == 1 else base.with_name(f"{base.name}-{i}") for i in itertools.count(1))
+    return next(name for name in names if not name.exists())
+
+
+def _data(prepared: Prepared) -> dict[str, Any]:
+    columns = prepared.columns
+    return {
+        "columns": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(columns).items()},
+        "labels": prepared.values["task"].get("labels"),
+        "splits": {
+            name: {"rows": len(rows), "source": rows.source, "fingerprint": run_folder.fingerprint(rows)}
+            for name, rows in prepared.splits.items()
+        },
+    }
+
+
+def _texts(rows: Rows, columns: tuple[str, ...]) -> list[str]:
+    return [" ".join(map(str, texts)) for texts in zip(*(rows.columns[name] for name in columns), strict=True)]
+
+
+def _write_predictions(rows: Rows, answers: list[Answer], path: Path) -> None:
+    table = {name: [_cell(value) for value in values] for name, values in rows.columns.items()}
+    table["prediction"] = [_cell(answer.label) for answer in answers]
+    table["scores"] = [list(answer.scores.values()) for answer in answers]
+    pq.write_table(pa.table(table), path)
+
+
+def _cell(value: object) -> object:
+    return value if isinstance(value, list) else class_name(value)

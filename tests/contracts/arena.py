@@ -1,0 +1,144 @@
+"""A run in miniature for the laws: a task over tensors that are there already, and jobs for any method and backbone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tests.contracts.backbones import CLASSES, Backbone
+from whet import catalog
+from whet.core import Answer, Batch, Choice, Columns, Event, Examples, Loaded, Method, Parts, Rows, Scores, Task
+from whet.engine.job import Job, Settings
+from whet.engine.loop import fit
+from whet.engine.state import Checkpoint
+from whet.model.parts import parts_of
+
+ROWS = 12
+
+
+@dataclass(frozen=True)
+class TensorTask:
+    """Classes for rows that are tensors; examples only number them."""
+
+    inputs: Mapping[str, Tensor]
+    targets: Tensor
+    problem: str = "single_label"
+    metric: str = "accuracy"
+
+    @property
+    def metrics(self) -> Mapping[str, bool]:
+        return {"accuracy": True, "loss": False}
+
+    def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[Task, list[Choice]]:
+        raise NotImplementedError
+
+    def open_model(self, name: str | None) -> Loaded:
+        raise NotImplementedError
+
+    def encode(self, rows: Rows, columns: Columns, processor: Any) -> Examples:
+        raise NotImplementedError
+
+    def examples(self) -> Examples:
+        count = len(self.targets)
+        return Examples({}, self.targets.numpy(), np.ones(count, dtype=np.int64), {})
+
+    def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
+        chosen = list(indices)
+        return Batch(
+            {name: value[chosen] for name, value in self.inputs.items()},
+            self.targets[chosen],
+            weight=len(chosen),
+            rows=len(chosen),
+            tokens=len(chosen),
+        )
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        assert batch.targets is not None
+        return nn.functional.cross_entropy(outputs["logits"], batch.targets, reduction="sum")
+
+    def predict(self, outputs: Mapping[str, Tensor]) -> np.ndarray:
+        return outputs["logits"].softmax(-1).numpy()
+
+    def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
+        return {"accuracy": float((predictions.argmax(-1) == examples.targets).mean())}
+
+    def answer(self, predictions: np.ndarray) -> list[Answer]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Fight:
+    """One method on one backbone."""
+
+    backbone: Backbone
+    method_name: str
+    options: Mapping[str, Any]
+
+    @property
+    def method(self) -> Method:
+        method: Method = catalog.build("method", self.method_name, dict(self.options))
+        return method
+
+    @property
+    def task(self) -> TensorTask:
+        targets = torch.randint(0, CLASSES, (ROWS,), generator=torch.Generator().manual_seed(1))
+        return TensorTask(self.backbone.inputs(ROWS, 0), targets)
+
+    def attached(self, *, dropout: float | None = None) -> tuple[nn.Module, Parts]:
+        """A fresh model with the method attached, always the same one."""
+        from whet.model.parts import set_dropout
+
+        plain = self.backbone.build()
+        if dropout is not None:
+            set_dropout(plain, dropout)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7)
+            model = self.method.attach(plain, parts_of(plain))
+        return model, parts_of(model)
+
+    def job(self, settings: Settings, checkpoints: Path | None = None, dropout: float | None = None) -> Job:
+        model, parts = self.attached(dropout=dropout)
+        return Job(
+            model=model,
+            parts=parts,
+            stages=self.method.stages(parts),
+            task=self.task,
+            train=self.task.examples(),
+            validation=self.task.examples(),
+            settings=settings,
+            device=torch.device("cpu"),
+            checkpoints=checkpoints,
+        )
+
+    def output(self, model: nn.Module, rows: int = 4) -> Tensor:
+        """(rows, CLASSES) logits of the model in evaluation mode."""
+        model.eval()
+        with torch.no_grad():
+            logits: Tensor = model(**self.backbone.inputs(rows, 3)).logits
+        return logits
+
+    def __repr__(self) -> str:
+        return f"{self.method_name}-{self.backbone}"
+
+
+SETTINGS = Settings(learning_rate=1e-3, epochs=2, batch_size=4, seed=3)
+
+
+def run(job: Job, checkpoint: Checkpoint | None = None) -> list[Event]:
+    """All events of a job."""
+    return list(fit(job, checkpoint))
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def short(settings: Settings = SETTINGS, **changes: Any) -> Settings:
+    """Settings with changes."""
+    return replace(settings, **changes)

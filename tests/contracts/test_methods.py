@@ -1,0 +1,194 @@
+"""The laws of every method on every backbone family."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.contracts.arena import ROWS, SETTINGS, Fight, run, short, weights
+from tests.contracts.backbones import BACKBONES
+from whet import catalog
+from whet.core import Finished, Method, Step
+from whet.engine.state import newest
+from whet.errors import ModelError
+from whet.model.freeze import apply, frozen_state, set_training_modes, training_modes
+from whet.model.parts import parts_of
+
+# Options for the laws: small where the default would be larger than the tiny models.
+OPTIONS = {"lora": {"rank": 3}, "last_blocks": {"count": 1}}
+FIGHTS = [Fight(b, name, OPTIONS.get(name, {})) for b in BACKBONES for name in catalog.names("method")]
+CHANGES_OUTPUT_AT_ONCE = {"scratch"}
+# Used only where spectrograms are masked at random, which the tiny models do not do.
+IDLE = {"wav2vec2.masked_spec_embed"}
+
+
+@pytest.fixture(params=FIGHTS, ids=repr)
+def fight(request: pytest.FixtureRequest) -> Fight:
+    chosen: Fight = request.param
+    return chosen
+
+
+def test_output_is_unchanged_right_after_attach(fight: Fight) -> None:
+    before = fight.output(fight.backbone.build())
+    after = fight.output(fight.attached()[0])
+    if fight.method_name in CHANGES_OUTPUT_AT_ONCE:
+        assert not torch.equal(before, after)
+    else:
+        assert torch.equal(before, after)
+
+
+def test_only_the_mask_trains_and_the_rest_stays_bit_equal(fight: Fight) -> None:
+    job = fight.job(SETTINGS)
+    mask = frozenset().union(*(stage.mask for stage in job.stages))
+    frozen = {name: tensor.clone() for name, tensor in frozen_state(job.model, job.parts, mask)}
+    before = weights(job.model)
+    run(job)
+    after = weights(job.model)
+    assert [name for name, tensor in frozen.items() if not torch.equal(tensor, after[name])] == []
+    assert [name for name in mask - IDLE if torch.equal(before[name], after[name])] == []
+
+
+def test_frozen_modules_are_in_eval_mode_at_every_step(fight: Fight) -> None:
+    job = fight.job(SETTINGS)
+    trained = {id(p) for name, p in job.model.named_parameters() if name in job.stages[0].mask}
+    wrong: list[str] = []
+
+    def watch(name: str, module: nn.Module) -> None:
+        held = {id(parameter) for parameter in module.parameters()}
+
+        def look(*_: object) -> None:
+            if torch.is_grad_enabled() and held and not held & trained and module.training:
+                wrong.append(name)
+
+        module.register_forward_pre_hook(look)
+
+    for name, module in job.model.named_modules():
+        watch(name, module)
+    run(job)
+    assert wrong == []
+
+
+def test_every_trainable_tensor_gets_a_gradient_and_nothing_else_does(fight: Fight) -> None:
+    model, parts = fight.attached()
+    mask = fight.method.stages(parts)[0].mask
+    apply(model, parts, mask)
+    set_training_modes(model, training_modes(model, parts, mask))
+    batch = fight.task.collate(fight.task.examples(), range(ROWS))
+    fight.task.loss(model(**batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == mask - IDLE
+
+
+def test_saved_and_loaded_gives_the_same_output(fight: Fight, tmp_path: Path) -> None:
+    job = fight.job(SETTINGS)
+    run(job)
+    expected = fight.output(job.model)
+    job.model.save_pretrained(tmp_path)  # type: ignore[operator]
+    if fight.method.keeps_base:
+        from peft import PeftModel
+
+        loaded: nn.Module = PeftModel.from_pretrained(fight.backbone.build(), str(tmp_path))
+    else:
+        loaded = type(fight.backbone.build()).from_pretrained(tmp_path)
+    assert torch.equal(fight.output(loaded), expected)
+
+
+def test_merged_is_unmerged(fight: Fight) -> None:
+    job = fight.job(SETTINGS)
+    run(job)
+    expected = fight.output(job.model)
+    merged = fight.method.merge(job.model)
+    assert type(merged) is type(fight.backbone.build())
+    assert torch.allclose(fight.output(merged), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_cost_is_the_real_count(fight: Fight) -> None:
+    with torch.device("meta"):
+        cost = fight.method.cost(parts_of(fight.backbone.build()))
+    model, parts = fight.attached()
+    mask = frozenset().union(*(stage.mask for stage in fight.method.stages(parts)))
+    assert cost.trainable == sum(p.numel() for name, p in model.named_parameters() if name in mask)
+    assert cost.total == sum(p.numel() for p in model.parameters())
+    assert cost.stored == (cost.trainable if fight.method.keeps_base else cost.total)
+
+
+def test_same_seed_same_run(fight: Fight) -> None:
+    first, second = fight.job(SETTINGS), fight.job(SETTINGS)
+    losses = [[e.loss for e in run(job) if isinstance(e, Step)] for job in (first, second)]
+    assert losses[0] == losses[1]
+    again = weights(second.model)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in weights(first.model).items())
+    other = [e.loss for e in run(fight.job(short(seed=4))) if isinstance(e, Step)]
+    assert other != losses[0]
+
+
+def test_one_forward_pass_or_many_take_the_same_step(fight: Fight) -> None:
+    if fight.backbone.name == "resnet":
+        pytest.skip("batch norm in training mode sees the rows of its own forward pass only")
+    settings = short(epochs=1, batch_size=5, evaluate_every=100)
+    whole = run(fight.job(settings, dropout=0.0))
+    split = run(fight.job(short(settings, micro_batch_size=1), dropout=0.0))
+    for one, many in zip(whole, split, strict=True):
+        if isinstance(one, Step):
+            assert isinstance(many, Step)
+            assert many.loss == pytest.approx(one.loss, abs=1e-4)
+            assert many.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-2, abs=1e-4)
+
+
+def test_resumed_is_uninterrupted_bit_for_bit(fight: Fight, tmp_path: Path) -> None:
+    settings = short(evaluate_every=3, checkpoint_every=2)
+    whole = fight.job(settings)
+    expected = run(whole)
+    broken = fight.job(settings, tmp_path)
+    for event in (events := iter_fit(broken)):
+        if isinstance(event, Step) and event.step == 5:
+            events.close()
+    checkpoint, complaints = newest(tmp_path)
+    assert checkpoint is not None
+    assert (checkpoint.progress.step, complaints) == (4, [])
+    resumed = fight.job(settings, tmp_path)
+    rest = run(resumed, checkpoint)
+    assert [e.loss for e in rest if isinstance(e, Step)] == [e.loss for e in expected if isinstance(e, Step)][4:]
+    assert isinstance(rest[-1], Finished)
+    assert rest[-1] == expected[-1]
+    final = weights(resumed.model)
+    assert all(torch.equal(tensor, final[name]) for name, tensor in weights(whole.model).items())
+
+
+def iter_fit(job):  # type: ignore[no-untyped-def]
+    from whet.engine.loop import fit
+
+    return fit(job)
+
+
+CHANGED = {"last_blocks": {"count": 3}, "lora": {"rank": 2, "alpha": 3.0, "dropout": 0.5, "targets": ["*.query"]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, o.name) for name in catalog.names("method") for o in catalog.options("method", name)]
+)
+def test_an_option_that_is_changed_changes_the_job(name: str, option: str) -> None:
+    bert = BACKBONES[0]
+    value = CHANGED[name][option]
+
+    def outcome(options: dict[str, object]) -> tuple[object, list[float]]:
+        job = Fight(bert, name, options).job(SETTINGS)
+        return job.stages[0].mask, [e.loss for e in run(job) if isinstance(e, Step)]
+
+    assert outcome({option: value}) != outcome({})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("last_blocks", {"count": 9}, ["9 blocks", "has 3", "'full'"]),
+        ("lora", {"targets": ["*.qery"]}, ["'*.qery'", "query"]),
+        ("lora", {"targets": []}, ["empty list"]),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_way_out(name: str, options: dict[str, object], words: list[str]) -> None:
+    plain = BACKBONES[0].build()
+    method: Method = catalog.build("method", name, options)
+    with pytest.raises(ModelError) as error:
+        method.attach(plain, parts_of(plain))
+    assert all(word in str(error.value) for word in words)
