@@ -19,7 +19,7 @@ from whet.engine.device import choose_device
 from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
 from whet.errors import RecipeError
-from whet.model.load import open_saved
+from whet.model.load import EMBEDDED, open_saved
 from whet.model.parts import parts_of, set_dropout
 from whet.recipe import Recipe
 
@@ -77,9 +77,9 @@ def prepare(recipe: Recipe) -> Prepared:
     loaded = task.open_model(recipe.model)
     plain = parts_of(loaded.model, loaded.fresh)
     method_name, method, why = _method(recipe, plain)
-    values = {
+    values: dict[str, Any] = {
         "data": resolve.data_values(recipe, columns),
-        "model": str(Path(loaded.name).resolve()) if loaded.source == "folder" else recipe.model,
+        "model": _model_name(loaded),
         "task": {"name": task_name, **_set(catalog.settings(task))},
         "method": {"name": method_name, **_set(catalog.settings(method))},
         "training": resolve.training_values(recipe, method.defaults, task.metric),
@@ -92,11 +92,11 @@ def prepare(recipe: Recipe) -> Prepared:
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
     values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
-        Choice("method.name", method_name, "inferred", why),
+        *([Choice("method.name", method_name, "inferred", why)] if why else []),
         Choice("task.max_length", values["task"]["max_length"], "inferred", _cut(examples, loaded)),
     ]
     if loaded.source == "embedded":
-        decided.append(Choice("model", None, "inferred", f"no model was named: the embedded {loaded.name}"))
+        decided.append(Choice("model", EMBEDDED, "inferred", f"no model was named; {loaded.name} comes with whet"))
     return Prepared(
         values=values,
         choices=resolve.explained(recipe, values, decided, method_name),
@@ -143,7 +143,7 @@ def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
     saved = open_saved(folder)
     columns = Columns(tuple(_listed(values["data"]["text"]) or ()), tuple(_listed(values["data"]["label"]) or ()))
     device = choose_device()
-    return Predictor(saved.model.to(device).eval(), saved.processor, task, columns, device)  # type: ignore[arg-type]
+    return Predictor(saved.model.to(device).eval(), saved.processor, task, columns, device)
 
 
 def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Choice]]:
@@ -163,7 +163,7 @@ def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Cho
             reason = f"{dropped} rows of {rows.source} without a text or a label were dropped"
             decided.append(Choice(f"data.{name}", len(splits[name]), "inferred", reason))
     name, options = ("text_classification", {}) if recipe.task is None else (recipe.task.name, recipe.task.options)
-    decided.append(Choice("task.name", name, "inferred", "texts with labels"))
+    decided.append(Choice("task.name", name, "inferred", "there are texts and labels"))
     task: Task = catalog.build("task", name, options)
     shares = {"validation": data.validation_share, "test": data.test_share}
     shares = {side: share for side, share in shares.items() if side not in splits and share > 0}
@@ -174,7 +174,7 @@ def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Cho
         validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
         splits |= split(whole, columns, validation=validation, test=test, seed=recipe.seed)
         decided += [
-            Choice(f"data.{side}_share", share, "inferred", f"{len(splits[side])} of {len(whole)} rows, split off")
+            Choice(f"data.{side}_share", share, "inferred", f"no {side} file: {len(splits[side])} of {len(whole)} rows")
             for side, share in shares.items()
         ]
     return splits, columns, name, task, decided + about_task + leaks
@@ -194,6 +194,12 @@ def _method(recipe: Recipe, parts: Parts) -> tuple[str, Method, str]:
     name, size = ("full", "few enough") if total <= SMALL else ("lora", "too many")
     why = f"the model has {total / 1e6:.1f} M parameters, {size} to train all of them"
     return name, catalog.build("method", name, {}), why
+
+
+def _model_name(loaded: Loaded) -> str:
+    if loaded.source == "embedded":
+        return EMBEDDED
+    return str(Path(loaded.name).resolve()) if loaded.source == "folder" else loaded.name
 
 
 def _cut(examples: Mapping[str, Examples], loaded: Loaded) -> str:

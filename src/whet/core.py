@@ -10,9 +10,8 @@ Shape letters, the same in every docstring of the project:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -30,6 +29,8 @@ Mask: TypeAlias = frozenset[str]
 
 Scores: TypeAlias = dict[str, float]
 """Metric name to value."""
+
+Problem: TypeAlias = Literal["single_label", "multi_label", "regression"]
 
 Origin: TypeAlias = Literal["given", "default", "inferred"]
 
@@ -282,8 +283,8 @@ class Task(Protocol):
     """A kind of problem: a frozen dataclass in ``tasks/<name>.py`` whose fields are its options."""
 
     @property
-    def problem(self) -> str:
-        """What is answered, such as ``single_label``; scores and baselines depend on it."""
+    def problem(self) -> Problem | None:
+        """What is answered; scores and baselines depend on it. None before ``fit_to``."""
         ...
 
     @property
@@ -330,91 +331,3 @@ class Task(Protocol):
     def answer(self, predictions: np.ndarray) -> list[Answer]:
         """(N, ...) predictions in the words of the data."""
         ...
-
-
-# --- training -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Started:
-    """The first event of a run, or of its continuation."""
-
-    steps: int
-    """Optimiser steps in all."""
-    step: int
-    """Steps done already: 0, or where a checkpoint took up."""
-    epochs: int
-    rows: int
-    trainable: int
-    total: int
-
-
-@dataclass(frozen=True)
-class StageChanged:
-    """Another mask holds from the next step on."""
-
-    step: int
-    stage: str
-    trainable: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimiser step was taken."""
-
-    step: int
-    epoch: float
-    loss: float
-    """Mean loss per unit of weight over the step's rows."""
-    learning_rate: float
-    gradient_norm: float
-    """Before clipping."""
-    rows: int
-    tokens: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """The validation rows were scored."""
-
-    step: int
-    epoch: float
-    scores: Scores
-    best: bool
-    """True where no earlier evaluation was better."""
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A checkpoint was written and verified."""
-
-    step: int
-    path: Path
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The run ends before its last step."""
-
-    step: int
-    reason: str
-    resumable: bool
-    """True where the user asked for it and the rest of the run is still worth doing."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The best weights are back in the model and were measured once more."""
-
-    step: int
-    best_step: int
-    recorded: Scores
-    """What the best evaluation measured during the run."""
-    scores: Scores
-    """What the restored weights measured now."""
-
-
-Event: TypeAlias = Started | StageChanged | Step | Evaluated | Saved | Stopped | Finished
-Events: TypeAlias = Iterator[Event]

@@ -127,7 +127,7 @@ def given(recipe: Recipe) -> set[str]:
         if isinstance(value, Section):
             paths |= {f"{name}.{key}" for key in value.model_fields_set}
         elif isinstance(value, Variant):
-            paths |= {name, *(f"{name}.{key}" for key in value.options)}
+            paths |= {f"{name}.name", *(f"{name}.{key}" for key in value.options)}
         else:
             paths.add(name)
     return paths
@@ -241,7 +241,7 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML that refuses a key that stands twice: the first of the two would be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
         for position, key in enumerate(keys):
             if key in keys[:position]:
                 raise yaml.YAMLError(f"key '{key}' stands twice{node.start_mark}")

@@ -54,7 +54,7 @@ def explained(recipe: Recipe, values: Mapping[str, Any], decided: Iterable[Choic
     own = {*Defaults.__dataclass_fields__} & set(type(recipe.training).model_fields)
     choices = []
     for path, value in _leaves(values):
-        if path in asked or path.rpartition(".")[0] in asked - {"task", "method"}:
+        if path in asked:
             choices.append(Choice(path, value, "given"))
         elif path in inferred:
             choices.append(Choice(path, value, "inferred", inferred.pop(path).reason))

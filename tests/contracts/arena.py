@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from tests.contracts.backbones import CLASSES, Backbone
 from whet import catalog
-from whet.core import Answer, Batch, Choice, Columns, Event, Examples, Loaded, Method, Parts, Rows, Scores, Task
+from whet.core import Answer, Batch, Choice, Columns, Examples, Loaded, Method, Parts, Problem, Rows, Scores, Task
 from whet.engine.job import Job, Settings
 from whet.engine.loop import fit
 from whet.engine.state import Checkpoint
+from whet.events import Event
 from whet.model.parts import parts_of
 
 ROWS = 12
@@ -26,7 +27,7 @@ class TensorTask:
 
     inputs: Mapping[str, Tensor]
     targets: Tensor
-    problem: str = "single_label"
+    problem: Problem | None = "single_label"
     metric: str = "accuracy"
 
     @property

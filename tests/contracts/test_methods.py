@@ -1,5 +1,6 @@
 """The laws of every method on every backbone family."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from torch import nn
 from tests.contracts.arena import ROWS, SETTINGS, Fight, run, short, weights
 from tests.contracts.backbones import BACKBONES
 from whet import catalog
-from whet.core import Finished, Method, Step
+from whet.core import Method
+from whet.engine.loop import fit
 from whet.engine.state import newest
 from whet.errors import ModelError
+from whet.events import Finished, Step
 from whet.model.freeze import apply, frozen_state, set_training_modes, training_modes
 from whet.model.parts import parts_of
 
@@ -140,9 +143,10 @@ def test_resumed_is_uninterrupted_bit_for_bit(fight: Fight, tmp_path: Path) -> N
     whole = fight.job(settings)
     expected = run(whole)
     broken = fight.job(settings, tmp_path)
-    for event in (events := iter_fit(broken)):
-        if isinstance(event, Step) and event.step == 5:
-            events.close()
+    with closing(fit(broken)) as events:
+        for event in events:
+            if isinstance(event, Step) and event.step == 5:
+                break
     checkpoint, complaints = newest(tmp_path)
     assert checkpoint is not None
     assert (checkpoint.progress.step, complaints) == (4, [])
@@ -155,13 +159,10 @@ def test_resumed_is_uninterrupted_bit_for_bit(fight: Fight, tmp_path: Path) -> N
     assert all(torch.equal(tensor, final[name]) for name, tensor in weights(whole.model).items())
 
 
-def iter_fit(job):  # type: ignore[no-untyped-def]
-    from whet.engine.loop import fit
-
-    return fit(job)
-
-
-CHANGED = {"last_blocks": {"count": 3}, "lora": {"rank": 2, "alpha": 3.0, "dropout": 0.5, "targets": ["*.query"]}}
+CHANGED: dict[str, dict[str, object]] = {
+    "last_blocks": {"count": 3},
+    "lora": {"rank": 2, "alpha": 3.0, "dropout": 0.5, "targets": ["*.query"]},
+}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,12 @@ def test_unknown_names_are_found_by_the_shape_of_their_values() -> None:
     assert "2 different values in 12 rows" in reason(rows, "data.label")
 
 
+def test_four_rows_are_enough_and_the_label_is_not_told_as_an_unused_text() -> None:
+    rows = table(v1=["ham", "spam", "ham", "ham"], v2=TEXTS[:4])
+    assert found(rows) == Columns(("v2",), ("v1",))
+    assert "not used" not in reason(rows, "data.text")
+
+
 @pytest.mark.parametrize(
     "names",
     [

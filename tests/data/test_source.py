@@ -60,7 +60,7 @@ def test_class_numbers_that_a_parquet_file_names_become_names(tmp_path: Path) ->
     assert read(tmp_path / "a.parquet").columns == {"label": ["pos", "neg", None]}
 
 
-@pytest.mark.parametrize(("name", "sign"), [("a.csv", ";"), ("a.csv", "\t"), ("a.csv", "|"), ("a.tsv", "\t")])
+@pytest.mark.parametrize(("name", "sign"), [("a.csv", ";"), ("a.csv", "\t"), ("a.csv", "|")])
 def test_a_delimiter_other_than_comma_is_found_and_told(tmp_path: Path, name: str, sign: str) -> None:
     path = write(tmp_path, name, CSV.replace(",", sign))
     splits, choices = read_splits(str(path), None, None)
@@ -142,7 +142,6 @@ def test_files_that_differ_in_delimiter_are_each_read_right_and_the_choice_says_
     assert splits["train"].columns == splits["test"].columns
     (choice,) = [choice for choice in choices if choice.path == "data.delimiter"]
     assert choice.value is None
-    assert "train.csv" in choice.reason
     assert "test.csv" in choice.reason
 
 

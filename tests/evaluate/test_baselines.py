@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whet.evaluate.baselines import Problem, baselines
+from whet.core import Problem
+from whet.evaluate.baselines import baselines
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

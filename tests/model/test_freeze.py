@@ -2,10 +2,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.contracts.backbones import BACKBONES, Backbone
-from tests.model.test_parts import with_lora
 from torch import Tensor, nn
 
+from tests.contracts.backbones import BACKBONES, Backbone
+from tests.model.test_parts import with_lora
 from whet.core import Mask, Parts
 from whet.errors import ModelError
 from whet.model.freeze import apply, frozen_depth, frozen_state, set_training_modes, training_modes

@@ -1,12 +1,13 @@
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tests.contracts.backbones import BACKBONES, CLASSES, VOCABULARY, Backbone
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
+from tests.contracts.backbones import BACKBONES, CLASSES, VOCABULARY, Backbone
 from whet.core import Parts
 from whet.errors import ModelError
 from whet.model.parts import body_of, parts_of, set_dropout
@@ -22,6 +23,12 @@ def with_lora(model: PreTrainedModel, parts: Parts) -> nn.Module:
     convolutions = {name for name in inside if isinstance(model.get_submodule(name), nn.Conv2d)}
     config = LoraConfig(r=2, target_modules=sorted(linear or convolutions), modules_to_save=list(parts.head))
     return get_peft_model(model, config)
+
+
+def random_model(kind: Any, family: str, **options: Any) -> PreTrainedModel:
+    """A model of a transformers Auto class with random weights."""
+    model: PreTrainedModel = kind.from_config(AutoConfig.for_model(family, **options))
+    return model
 
 
 def regions(parts: Parts) -> list[tuple[str, ...]]:
@@ -188,30 +195,27 @@ def test_weights_over_the_layers_belong_to_the_head() -> None:
 )
 def test_blocks_of_other_families(family: str, blocks: int, final_norm: tuple[str, ...]) -> None:
     with torch.device("meta"):
-        parts = parts_of(AutoModel.from_config(AutoConfig.for_model(family)))
+        parts = parts_of(random_model(AutoModel, family))
     assert len(parts.blocks) == blocks
     assert parts.final_norm == final_norm
     assert set(memberships(parts).values()) == {1}
 
 
 def test_a_model_without_a_base_model_has_its_head_among_its_own_modules() -> None:
-    config = BY_NAME["t5"].build().config
-    config.tie_word_embeddings = False
     with torch.device("meta"):
-        parts = parts_of(AutoModelForSeq2SeqLM.from_config(config))
+        parts = parts_of(random_model(AutoModelForSeq2SeqLM, "t5", tie_word_embeddings=False))
     assert parts.head == ("lm_head",)
-    assert len(parts.blocks) == 4
+    assert len(parts.blocks) == 12
 
 
 def test_a_head_that_only_shares_the_embeddings_is_no_part_of_its_own() -> None:
-    parts = parts_of(AutoModelForSeq2SeqLM.from_config(BY_NAME["t5"].build().config))
+    parts = parts_of(random_model(AutoModelForSeq2SeqLM, "t5", **BY_NAME["t5"].options))
     assert parts.head == ()
     assert "shared" in parts.stem
 
 
 def test_a_head_tied_to_the_embeddings_counts_to_the_stem_once() -> None:
-    config = AutoConfig.for_model("xlm-roberta", vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=2)
-    model = AutoModelForMaskedLM.from_config(config)
+    model = random_model(AutoModelForMaskedLM, "xlm-roberta", vocab_size=VOCABULARY, hidden_size=24)
     parts = parts_of(model)
     tied = next(n for n, p in model.named_parameters() if p is model.get_input_embeddings().weight)
     assert tied.startswith("lm_head")
@@ -221,15 +225,13 @@ def test_a_head_tied_to_the_embeddings_counts_to_the_stem_once() -> None:
 
 
 def test_an_unknown_family_is_seen_by_its_largest_list_of_layers() -> None:
-    config = AutoConfig.for_model(
-        "xglm", vocab_size=VOCABULARY, d_model=32, num_layers=3, attention_heads=2, ffn_dim=48
-    )
-    parts = parts_of(AutoModel.from_config(config))
+    small = {"vocab_size": VOCABULARY, "d_model": 32, "num_layers": 3, "attention_heads": 2, "ffn_dim": 48}
+    parts = parts_of(random_model(AutoModel, "xglm", **small))
     assert parts.blocks == (("layers.0",), ("layers.1",), ("layers.2",))
     assert parts.final_norm == ("layer_norm",)
 
 
-class Unlayered(PreTrainedModel):
+class Unlayered(PreTrainedModel):  # type: ignore[no-untyped-call]
     """A transformers model without any list of layers."""
 
     config_class = type(AutoConfig.for_model("bert"))
@@ -240,7 +242,7 @@ class Unlayered(PreTrainedModel):
 
 
 def test_a_model_without_blocks_is_refused_by_name() -> None:
-    with pytest.raises(ModelError, match="Unlayered.*no list of layers"):
+    with pytest.raises(ModelError, match=r"Unlayered.*no list of layers"):
         parts_of(Unlayered())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from whet.core import Evaluated, Event, Finished, Saved, StageChanged, Started, Step, Stopped
+from whet.events import Evaluated, Event, Finished, Saved, StageChanged, Started, Step, Stopped
 from whet.report.progress import Progress
 
 

@@ -66,8 +66,8 @@ def test_what_the_data_told_comes_first_and_what_the_user_gave_is_left_out() -> 
     decisions(console, choices)
     text = one_line(printed(console))
     assert text == (
-        "Decided for you data.text first, second the text columns method lora, rank 16 trains little "
-        "and by default: training.epochs 3, training.checkpoint_every none, training.learning_rate 0.0002"
+        "Decided for you data.text first, second the text columns trains little: method lora, rank 16 "
+        "default: training.epochs 3, training.checkpoint_every none, training.learning_rate 0.0002"
     )
 
 
@@ -79,7 +79,7 @@ def test_nothing_decided_prints_nothing() -> None:
 
 def test_long_values_are_cut_in_the_middle_and_long_reasons_wrapped() -> None:
     console = screen()
-    decisions(console, [Choice("model", "/home/someone/models/" + "x" * 60 + "/mini", "default", "because " * 20)])
+    decisions(console, [Choice("model", "/home/someone/models/" + "x" * 60 + "/mini", "inferred", "because " * 20)])
     lines = printed(console).splitlines()
     assert max(map(len, lines)) <= 80
     assert "…" in lines[1]

@@ -38,7 +38,7 @@ def predict(
     width = opened.texts_per_row
     if len(inputs) % width:
         raise DataError(f"{len(inputs)} texts: this model reads {width} per row; give them in pairs")
-    pairs = [tuple(inputs[i : i + width]) for i in range(0, len(inputs), width)]
+    pairs: list[str | tuple[str, ...]] = [tuple(inputs[i : i + width]) for i in range(0, len(inputs), width)]
     answers = opened.predict(pairs)
     if as_json:
         typer.echo(verb.as_json(answers))

@@ -129,38 +129,36 @@ def infer(
     both = [name for name in text or () if name in (label or ())]
     if both:
         raise DataError(f"column '{both[0]}' of {rows.source} cannot be both text and label; name two columns")
-    if text and label:
-        free: dict[str, _Profile] = {}
-    else:
+    free: dict[str, _Profile] = {}
+    if text is None or label is None:
         free = {name: _Profile.of(name, values) for name, values in rows.columns.items() if name not in taken}
-    choices: list[Choice] = []
-    found = _Found((), "")
-    if label is None:
-        found = _named_label(free, rows.source, labelled)
-        free = {name: profile for name, profile in free.items() if name not in found.names}
-    if text is None:
-        texts = _find_text(free, rows.source)
-        free = {name: profile for name, profile in free.items() if name not in texts.names}
-        choices.append(Choice("data.text", _plain(texts.names), "inferred", texts.reason))
-    else:
-        texts = _Found(tuple(text), "")
-        choices.append(Choice("data.text", _plain(texts.names), "given"))
-    if label is None and not found.names:
-        found = _shaped_label(free, rows, labelled)
-    if label is not None:
-        found = _Found(tuple(label), "")
-        choices.append(Choice("data.label", _plain(found.names), "given"))
-    elif found.names:
-        choices.append(Choice("data.label", _plain(found.names), "inferred", found.reason))
+    labels = _Found(tuple(label)) if label is not None else _named_label(free, rows.source, labelled)
+    texts = _Found(tuple(text)) if text is not None else _find_text(_without(free, labels.names), rows.source)
+    if label is None and not labels.names:
+        labels = _shaped_label(_without(free, texts.names), rows, labelled)
+    choices = [texts.choice("data.text")]
+    if labels.names:
+        choices.append(labels.choice("data.label"))
     if group is not None:
         choices.append(Choice("data.group", group, "given"))
-    return Columns(texts.names, found.names, group), choices
+    return Columns(texts.names, labels.names, group), choices
 
 
 @dataclass(frozen=True)
 class _Found:
+    """Columns for one part, and why; no reason where the user named them."""
+
     names: tuple[str, ...]
-    reason: str
+    reason: str = ""
+
+    def choice(self, path: str) -> Choice:
+        """What to tell the user; one name stands as it is written in a recipe, several as a list."""
+        value = self.names[0] if len(self.names) == 1 else list(self.names)
+        return Choice(path, value, "inferred" if self.reason else "given", self.reason)
+
+
+def _without(free: Mapping[str, _Profile], names: Sequence[str]) -> dict[str, _Profile]:
+    return {name: profile for name, profile in free.items() if name not in names}
 
 
 def _named_label(free: Mapping[str, _Profile], source: str, labelled: bool) -> _Found:
@@ -178,7 +176,7 @@ def _named_label(free: Mapping[str, _Profile], source: str, labelled: bool) -> _
     hits = [profile for profile in usable if _label_word(profile) and not profile.text_like]
     if len(hits) > 1:
         return _unclear(hits, source, labelled)
-    return _Found((hits[0].name,), _label_reason(hits[0], [])) if hits else _Found((), "")
+    return _Found((hits[0].name,), _label_reason(hits[0], [])) if hits else _Found(())
 
 
 def _known_label(profile: _Profile) -> bool:
@@ -191,7 +189,7 @@ def _label_word(profile: _Profile) -> bool:
 
 def _label_reason(profile: _Profile, others: list[str]) -> str:
     tail = f"; {_quoted(others)} could be a label too and is not used" if others else ""
-    return f"column '{profile.name}' by its name: {_values(profile)}{tail}"
+    return f"by its name: {_values(profile)}{tail}"
 
 
 def _values(profile: _Profile) -> str:
@@ -206,10 +204,10 @@ def _shaped_label(free: Mapping[str, _Profile], rows: Rows, labelled: bool) -> _
     if len(flags) >= 3 and len(flags) == len(hits):
         names = tuple(hit.name for hit in hits)
         return _Found(names, f"{len(names)} columns hold nothing but 0 and 1: {first_few(names)}; several can apply")
-    reason = "column '{}': the only one whose values come back, "
+    reason = "the only column whose values come back, "
     if not hits:
         hits = [profile for profile in usable if profile.numbers and profile.distinct > 1]
-        reason = "column '{}': the only one with numbers, "
+        reason = "the only column of numbers, "
     if len(hits) == 1:
         hit = hits[0]
         sentence = any(" " in name for name in rows.columns)
@@ -218,7 +216,7 @@ def _shaped_label(free: Mapping[str, _Profile], rows: Rows, labelled: bool) -> _
                 f"{rows.source} seems to have no header: '{hit.name}' stands in its first line and is a value as well; "
                 "add a line with the names of the columns, such as text,label"
             )
-        return _Found((hit.name,), reason.format(hit.name) + _values(hit))
+        return _Found((hit.name,), reason + _values(hit))
     if hits:
         return _unclear(hits, rows.source, labelled)
     if labelled:
@@ -226,12 +224,12 @@ def _shaped_label(free: Mapping[str, _Profile], rows: Rows, labelled: bool) -> _
             f"no column of {rows.source} looks like a label: no known name, and no other column with few values that "
             f"come back; columns are {_quoted(rows.columns)}; name it with --set data.label=NAME"
         )
-    return _Found((), "")
+    return _Found(())
 
 
 def _unclear(hits: Sequence[_Profile], source: str, labelled: bool) -> _Found:
     if not labelled:
-        return _Found((), "")
+        return _Found(())
     listed = first_few([f"'{hit.name}' ({_values(hit)})" for hit in hits])
     example = f"--set data.label={hits[0].name}"
     raise DataError(
@@ -245,13 +243,13 @@ def _find_text(free: Mapping[str, _Profile], source: str) -> _Found:
     pair = _pair(usable)
     if pair is not None:
         names = (pair[0].name, pair[1].name)
-        return _Found(names, f"columns '{names[0]}' and '{names[1]}' by their names: a pair{_left_out(usable, names)}")
+        return _Found(names, f"a pair by their names{_left_out(usable, names)}")
     for known in TEXT_NAMES:
         hits = [profile for profile in usable if profile.plain_name in known]
         if hits:
             best = max(hits, key=lambda profile: profile.mean_length)
             length = f"texts of {best.mean_length:.0f} characters on average"
-            return _Found((best.name,), f"column '{best.name}' by its name: {length}{_left_out(usable, (best.name,))}")
+            return _Found((best.name,), f"by its name: {length}{_left_out(usable, (best.name,))}")
     hits = [profile for profile in usable if profile.text_like]
     # such as clean_text or review_text
     hits = [hit for hit in hits if TEXT_NAMES[0] & set(hit.words)] or hits
@@ -264,7 +262,7 @@ def _find_text(free: Mapping[str, _Profile], source: str) -> _Found:
     reason = (
         f"the longest texts (mean {best.mean_length:.0f} characters), {best.distinct:,} of {best.filled:,} distinct"
     )
-    return _Found((best.name,), f"column '{best.name}': {reason}{_left_out(usable, (best.name,))}")
+    return _Found((best.name,), f"{reason}{_left_out(usable, (best.name,))}")
 
 
 def _pair(usable: Sequence[_Profile]) -> tuple[_Profile, _Profile] | None:
@@ -285,7 +283,8 @@ def _pair(usable: Sequence[_Profile]) -> tuple[_Profile, _Profile] | None:
 
 def _left_out(usable: Sequence[_Profile], chosen: Iterable[str]) -> str:
     """The tail of a reason that names the other columns of texts."""
-    others = [profile.name for profile in usable if profile.text_like and profile.name not in set(chosen)]
+    texts = [profile.name for profile in usable if profile.text_like and not profile.repeats]
+    others = [name for name in texts if name not in set(chosen)]
     return f"; {_quoted(others)} {'is' if len(others) == 1 else 'are'} not used" if others else ""
 
 
@@ -323,8 +322,3 @@ def _is_flag(value: object) -> bool:
 
 def _quoted(names: Iterable[str]) -> str:
     return first_few([f"'{name}'" for name in names])
-
-
-def _plain(names: tuple[str, ...]) -> str | list[str]:
-    """One name as it is written in a recipe, several as a list."""
-    return names[0] if len(names) == 1 else list(names)

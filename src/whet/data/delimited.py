@@ -121,13 +121,13 @@ def _delimiter(text: str, name: str, given: str | None) -> Choice:
             raise DataError(f"delimiter '{given}' is not a single character; try --set data.delimiter=';' or tab")
         return Choice("data.delimiter", sign, "given")
     if name.lower().endswith(".tsv"):
-        return Choice("data.delimiter", "\t", "inferred", f"{name}: tab, by its suffix")
+        return Choice("data.delimiter", "\t", "default")
     header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
     if "," not in header:
         best = max((";", "\t", "|"), key=header.count)
         if best in header:
             return Choice("data.delimiter", best, "inferred", f"{name}: its header has no comma, but a {_NAMES[best]}")
-    return Choice("data.delimiter", ",", "inferred", f"{name}: comma, by its suffix")
+    return Choice("data.delimiter", ",", "default")
 
 
 def _parse(text: str, delimiter: str, *, quoted: bool) -> _Table:

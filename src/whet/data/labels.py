@@ -2,12 +2,11 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from whet.core import Rows
+from whet.core import Problem, Rows
 from whet.errors import DataError, did_you_mean
 
 FEW = 20
@@ -15,26 +14,26 @@ FEW = 20
 SHOWN = 5
 
 
-def problem_of(rows: Rows, label: Sequence[str]) -> tuple[str, str]:
+def problem_of(rows: Rows, label: Sequence[str]) -> tuple[Problem, str]:
     """``single_label``, ``multi_label`` or ``regression`` for the rows of a label column, and why."""
     if len(label) > 1:
         return "multi_label", f"{len(label)} label columns"
     values = rows.columns[label[0]]
     if any(isinstance(value, list | tuple) for value in values):
-        return "multi_label", f"column '{label[0]}' holds lists"
+        return "multi_label", f"'{label[0]}' holds lists"
     distinct = {str(value).strip() for value in values}
     numbers = [number for text in distinct if (number := _number(text)) is not None]
     if len(numbers) < len(distinct):
-        return "single_label", f"column '{label[0]}' holds {len(distinct)} distinct texts"
+        return "single_label", f"'{label[0]}' holds {len(distinct)} distinct texts"
     whole = all(number.is_integer() for number in numbers)
     if whole and len(distinct) <= FEW:
         more = "" if len(distinct) <= 2 else "; if they are a scale, set task.problem=regression"
-        return "single_label", f"column '{label[0]}' holds {len(distinct)} distinct whole numbers{more}"
+        return "single_label", f"'{label[0]}' holds {len(distinct)} distinct whole numbers{more}"
     kind = "whole numbers" if whole else "numbers"
-    return "regression", f"column '{label[0]}' holds {len(distinct)} distinct {kind}"
+    return "regression", f"'{label[0]}' holds {len(distinct)} distinct {kind}"
 
 
-def classes(rows: Rows, label: Sequence[str], problem: str, *, to_split: bool) -> list[str]:
+def classes(rows: Rows, label: Sequence[str], problem: Problem, *, to_split: bool) -> list[str]:
     """Names of the classes in natural order (2 before 10).
 
     Raises DataError for fewer than two classes and, where the rows are ``to_split``, for classes with a single row.
@@ -62,7 +61,7 @@ def classes(rows: Rows, label: Sequence[str], problem: str, *, to_split: bool) -
     return sorted(places, key=natural_order)
 
 
-def targets(rows: Rows, label: Sequence[str], problem: str, names: Sequence[str] | None) -> np.ndarray:
+def targets(rows: Rows, label: Sequence[str], problem: Problem, names: Sequence[str] | None) -> np.ndarray:
     """Targets of all rows: (N,) class numbers, (N, C) zeros and ones, or (N,) numbers.
 
     Raises DataError naming every label that is not among ``names``, with its lines.
@@ -115,7 +114,7 @@ def numbers(rows: Rows, label: Sequence[str]) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
-def balanced_weights(rows: Rows, label: Sequence[str], problem: str, names: Sequence[str]) -> dict[str, float]:
+def balanced_weights(rows: Rows, label: Sequence[str], problem: Problem, names: Sequence[str]) -> dict[str, float]:
     """Weight of each class by inverse frequency, N / (C * count), so that the mean over the rows is 1."""
     found = targets(rows, label, problem, names)
     counts = found.sum(axis=0) if problem == "multi_label" else np.bincount(found, minlength=len(names))
@@ -139,7 +138,7 @@ def class_name(value: object) -> str:
     return str(value).strip()
 
 
-def _names(rows: Rows, label: str, problem: str) -> list[list[str]]:
+def _names(rows: Rows, label: str, problem: Problem) -> list[list[str]]:
     if problem == "single_label":
         return [[class_name(value)] for value in rows.columns[label]]
     return [_listed(value) for value in rows.columns[label]]
@@ -179,8 +178,3 @@ def _number(value: object) -> float | None:
 def _lines(places: Iterable[int]) -> str:
     lines = list(places)
     return ", ".join(map(str, lines[:SHOWN])) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
-
-
-def counts(rows: Rows, label: str) -> Counter[str]:
-    """How many rows each class has."""
-    return Counter(class_name(value) for value in rows.columns[label])

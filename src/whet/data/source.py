@@ -105,8 +105,7 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[Rows
     if not text.strip():
         raise DataError(f"{path} is empty ({len(data)} bytes); write or copy it once more")
     used = encoding or "utf-8"
-    reason = "" if encoding else f"{path.name} is UTF-8 without an error"
-    chosen = [Choice("data.encoding", used, "given" if encoding else "inferred", reason)]
+    chosen = [Choice("data.encoding", used, "given" if encoding else "default")]
     if suffix == ".json":
         return read_json(text, path.name), chosen
     if suffix in {".jsonl", ".ndjson"}:
@@ -144,10 +143,11 @@ def _missing(path: Path) -> str:
 
 
 def _merge(choices: list[Choice]) -> list[Choice]:
-    """One choice for each path; where files differ, no value holds for all of them and the reason names each."""
+    """One choice for each path; where files differ, no value holds for all of them."""
     merged: dict[str, Choice] = {}
     for choice in choices:
         first = merged.setdefault(choice.path, choice)
         if first.value != choice.value:
-            merged[choice.path] = Choice(choice.path, None, "inferred", f"{first.reason}; {choice.reason}")
+            reason = "; ".join(filter(None, (first.reason, choice.reason)))
+            merged[choice.path] = Choice(choice.path, None, "inferred", reason)
     return list(merged.values())

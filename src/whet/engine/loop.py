@@ -22,18 +22,7 @@ import time
 import torch
 from torch import nn
 
-from whet.core import (
-    Evaluated,
-    Events,
-    Finished,
-    Mask,
-    Saved,
-    Scores,
-    StageChanged,
-    Started,
-    Step,
-    Stopped,
-)
+from whet.core import Mask, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.job import Job
@@ -42,6 +31,7 @@ from whet.engine.predict import score
 from whet.engine.schedule import pace
 from whet.engine.state import Checkpoint, Progress
 from whet.errors import DivergedError
+from whet.events import Evaluated, Events, Finished, Saved, StageChanged, Started, Step, Stopped
 from whet.model.freeze import apply, set_training_modes, training_modes
 
 

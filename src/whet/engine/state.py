@@ -170,7 +170,7 @@ def read(path: Path) -> Checkpoint:
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and what is wrong with any newer one."""
-    complaints = []
+    complaints: list[str] = []
     for path in reversed(_finished(folder)):
         try:
             return read(path), complaints

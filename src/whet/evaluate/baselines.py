@@ -4,7 +4,7 @@ Knows no model and no file; it sees texts, targets and the metrics they are scor
 """
 
 import warnings
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -12,9 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, make_union
 
 from whet import metrics
-from whet.core import Scores
-
-Problem: TypeAlias = Literal["single_label", "multi_label", "regression"]
+from whet.core import Problem, Scores
 
 WORDS = r"\w+|[^\w\s]"
 """Punctuation counts as a word: in short texts it tells much, and it keeps a vocabulary from being empty."""

@@ -67,7 +67,7 @@ class Lora:
         with warnings.catch_warnings():
             # Peft sets this by itself for GPT-2's kind of layer, and warns of its own doing.
             warnings.filterwarnings("ignore", message="fan_in_fan_out")
-            return get_peft_model(model, config)  # type: ignore[arg-type]  # typed for PreTrainedModel, takes any module
+            return get_peft_model(model, config)
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the updates and the head train."""

@@ -122,6 +122,22 @@ def body_of(model: nn.Module) -> str:
     return _join(name, prefix) if prefix and isinstance(getattr(root, prefix, None), nn.Module) else name
 
 
+def longest_input(model: PreTrainedModel) -> int | None:
+    """How many tokens a text model can read at a time; None where its positions have no end."""
+    positions: int | None = getattr(model.config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    for name, module in model.named_modules():
+        # RoBERTa and its kin count positions from behind the padding token's number.
+        if (
+            name.endswith(".position_embeddings")
+            and isinstance(module, nn.Embedding)
+            and module.padding_idx is not None
+        ):
+            return positions - module.padding_idx - 1
+    return positions
+
+
 def set_dropout(model: nn.Module, probability: float) -> int:
     """Give every dropout of a model this probability in [0, 1]; returns how many places had another one.
 

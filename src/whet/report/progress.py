@@ -17,8 +17,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from whet.core import Evaluated, Event, Finished, Saved, Scores, StageChanged, Started, Step, Stopped
+from whet.core import Scores
+from whet.events import Evaluated, Event, Finished, Saved, StageChanged, Started, Step, Stopped
 from whet.report.writing import count, duration, plain, score, share
+
+SCORES = 2
+"""Scores of an evaluation that a plain line shows; all of them are in the run folder."""
 
 
 @dataclass
@@ -137,7 +141,7 @@ class Progress:
                 self._step(state, event)
             case Evaluated():
                 self._evaluated(state, event)
-            case StageChanged():
+            case StageChanged() if event.step or event.trainable != state.started.trainable:
                 part = share(event.trainable, state.started.total)
                 self._line(f"stage {event.stage}: {count(event.trainable)} parameters train from here ({part})")
             case Stopped():
@@ -145,7 +149,7 @@ class Progress:
                 self._line(f"stopped at step {event.step:,} of {state.started.steps:,}: {event.reason}{rest}", "yellow")
             case Finished():
                 self._line(*_finish(event, self._names(event.scores)[:1]))
-            case Started() | Saved():
+            case Started() | Saved() | StageChanged():
                 pass
 
     def _line(self, line: str, style: str = "") -> None:
@@ -168,7 +172,7 @@ class Progress:
     def _evaluated(self, state: _State, event: Evaluated) -> None:
         state.last, state.best = event, event if event.best else state.best
         if not self._is_live:
-            scores = [f"{name} {score(event.scores[name])}" for name in self._names(event.scores)]
+            scores = [f"{name} {score(event.scores[name])}" for name in self._names(event.scores)[:SCORES]]
             pieces = (f"loss {state.loss_text()}", *scores, *(("best",) if event.best else ()))
             self._line("  ".join((_place(event.step, state.started.steps, event.epoch), *pieces)))
             return

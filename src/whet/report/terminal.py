@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +27,7 @@ BASELINES = {"majority": "always the most frequent answer", "tfidf": "TF-IDF + l
 VALUE_BASELINES = {"majority": "always the mean", "tfidf": "TF-IDF + ridge regression"}
 ROW_SHARES = ("accuracy", "subset_accuracy")
 """Metrics that are a share of rows, so that their standard error follows from the number of rows."""
-LONGEST_VALUE = 28
+LONGEST_VALUE = 20
 """Characters of a decided value that are shown."""
 
 
@@ -55,28 +56,28 @@ class Results:
 def decisions(console: Console, choices: Sequence[Choice]) -> None:
     """Print what was decided for the user and why: what the data told first, then the defaults.
 
-    Defaults that carry no reason share one paragraph at the end.
+    Defaults of one and the same reason share a paragraph.
     """
     inferred = [choice for choice in choices if choice.origin == "inferred"]
-    defaults = [choice for choice in choices if choice.origin == "default"]
+    defaults: dict[str, list[str]] = {}
+    for choice in choices:
+        if choice.origin == "default":
+            defaults.setdefault(choice.reason or "default", []).append(f"{choice.path} {_shortened(choice.value)}")
+    if not (inferred or defaults):
+        return
+    console.print(Text("Decided for you", style="bold"))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=LONGEST_VALUE)
     table.add_column(style="dim")
-    for choice in (*inferred, *(choice for choice in defaults if choice.reason)):
-        value = Text(_shortened(choice.value), style="bold" if choice.origin == "inferred" else "")
+    for choice in inferred:
+        value = Text(_shortened(choice.value), style="bold")
         table.add_row(Text(f"  {plain(choice.path)}"), value, Text(plain(choice.reason)))
-    silent = [f"{choice.path} {_shortened(choice.value)}" for choice in defaults if not choice.reason]
-    if table.row_count or silent:
-        console.print(Text("Decided for you", style="bold"))
-    if table.row_count:
-        console.print(table)
-    if silent:
-        pieces = Table.grid(padding=(0, 0, 0, 2))
-        pieces.add_row("", Text("and by default: " + plain(", ".join(silent)), style="dim"))
-        console.print(pieces)
-    if table.row_count or silent:
-        console.print()
+    console.print(table)
+    for reason, values in defaults.items():
+        paragraph = Text(plain(f"{reason}: {', '.join(values)}"), style="dim")
+        console.print(Padding(paragraph, (0, 0, 0, 2)))
+    console.print()
 
 
 def results(console: Console, table: Results) -> None:
@@ -124,6 +125,7 @@ def _shortened(value: object) -> str:
             text = ", ".join(str(piece) if key == "name" else f"{key} {piece}" for key, piece in value.items())
         case list() | tuple():
             text = ", ".join(str(piece) for piece in value)
+            text = text if len(text) <= LONGEST_VALUE else f"{len(value)} values"
         case _:
             text = str(value)
     text = plain(text).replace("\n", " ")

@@ -28,8 +28,9 @@ from typing import Any
 
 import yaml
 
-from whet.core import Event, Rows
+from whet.core import Rows
 from whet.errors import RunFolderError, SaveError
+from whet.events import Event
 
 RECIPE = "recipe.yaml"
 ENVIRONMENT = "environment.json"
@@ -166,7 +167,7 @@ class RunFolder:
 
     def seconds(self) -> float:
         """Seconds that the steps and evaluations in the log took."""
-        return sum(event.get("seconds", 0.0) for event in self.events())
+        return float(sum(event.get("seconds", 0.0) for event in self.events()))
 
 
 def environment() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from whet import metrics
 from whet.catalog import OPTIONS
-from whet.core import Answer, Batch, Choice, Columns, Examples, Loaded, Rows, Scores
+from whet.core import Answer, Batch, Choice, Columns, Examples, Loaded, Problem, Rows, Scores
 from whet.data import labels as label_reading
 from whet.errors import RecipeError
 
@@ -29,7 +29,7 @@ class TextClassification:
     (multi-label): sigmoid and binary cross-entropy per class. A number (regression): C = 1 and the squared error.
     """
 
-    problem: Literal["single_label", "multi_label", "regression"] | None = None
+    problem: Problem | None = None
     """What is answered; inferred from the labels if not named."""
     labels: list[str] | None = None
     """Names of the classes in the order of the model's outputs; found in the training rows if not named."""
@@ -65,7 +65,7 @@ class TextClassification:
         names = self.labels or found
         label_reading.targets(rows, columns.label, problem, names)
         if self.labels is None:
-            choices.append(Choice("task.labels", names, "inferred", f"{len(names)} classes in the training rows"))
+            choices.append(Choice("task.labels", names, "inferred", f"{len(names)} classes in the rows"))
         weights = self.class_weights
         if weights == "balanced":
             weights = label_reading.balanced_weights(rows, columns.label, problem, names)

@@ -12,7 +12,7 @@ from whet.data.source import read
 from whet.errors import DataError, RunFolderError, SaveError, did_you_mean
 
 
-def predict(predictor: Predictor, texts: Sequence[str] | Sequence[tuple[str, str]] | str | Path) -> list[Answer]:
+def predict(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> list[Answer]:
     """Answers for texts (a list), pairs of texts (a list of pairs), or the rows of a file (a path).
 
     Raises DataError where the file lacks a text column, or single texts are given to a model of pairs.
@@ -59,7 +59,7 @@ def rows_of_file(predictor: Predictor, path: Path) -> Rows:
     return rows
 
 
-def _rows(predictor: Predictor, texts: Sequence[str] | Sequence[tuple[str, str]] | str | Path) -> Rows:
+def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> Rows:
     if isinstance(texts, str | Path):
         return rows_of_file(predictor, Path(texts))
     names = predictor.columns.text

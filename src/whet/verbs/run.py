@@ -37,7 +37,7 @@ class Run:
         scores: Scores = self.metrics["test"]
         return scores
 
-    def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]] | str | Path) -> list[Answer]:
+    def predict(self, texts: Sequence[str | tuple[str, ...]] | str | Path) -> list[Answer]:
         """Answers for texts, pairs of texts, or the rows of a file."""
         return predict(self._predictor, texts)
 

