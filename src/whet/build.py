@@ -19,7 +19,7 @@ from whet.engine.device import choose_device
 from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
 from whet.errors import RecipeError
-from whet.model.load import EMBEDDED, open_saved
+from whet.model.load import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
 from whet.recipe import Recipe
 
@@ -96,7 +96,7 @@ def prepare(recipe: Recipe) -> Prepared:
         Choice("task.max_length", values["task"]["max_length"], "inferred", _cut(examples, loaded)),
     ]
     if loaded.source == "embedded":
-        decided.append(Choice("model", EMBEDDED, "inferred", f"no model was named; {loaded.name} comes with whet"))
+        decided.append(Choice("model", EMBEDDED, "inferred", "no model was named: this one is embedded"))
     return Prepared(
         values=values,
         choices=resolve.explained(recipe, values, decided, method_name),
@@ -140,10 +140,11 @@ def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
     """A predictor from a run's resolved recipe and its saved model; raises ModelError where that cannot be loaded."""
     options = {key: value for key, value in values["task"].items() if key != "name"}
     task: Task = catalog.build("task", values["task"]["name"], options)
-    saved = open_saved(folder)
+    saved = task.open_saved(folder)
     columns = Columns(tuple(_listed(values["data"]["text"]) or ()), tuple(_listed(values["data"]["label"]) or ()))
     device = choose_device()
-    return Predictor(saved.model.to(device).eval(), saved.processor, task, columns, device)
+    model: nn.Module = saved.model
+    return Predictor(model.to(device).eval(), saved.processor, task, columns, device)
 
 
 def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Choice]]:

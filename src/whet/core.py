@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -306,6 +307,10 @@ class Task(Protocol):
 
     def open_model(self, name: str | None) -> Loaded:
         """The pre-trained model with a head for this task; raises ModelError."""
+        ...
+
+    def open_saved(self, folder: Path) -> Loaded:
+        """A fine-tuned model from a run's model folder; raises ModelError."""
         ...
 
     def encode(self, rows: Rows, columns: Columns, processor: PreTrainedTokenizerBase) -> Examples:

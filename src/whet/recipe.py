@@ -227,14 +227,15 @@ def _lines(values: Mapping[str, Any], prefix: str, reasons: Mapping[str, Choice]
     indent = "  " * prefix.count(".")
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield f"{indent}{key}:"
-            yield from _lines(value, f"{path}.", reasons)
-            continue
-        text = yaml.safe_dump({key: value}, allow_unicode=True, width=10**9, default_flow_style=None).strip()
         choice = reasons.get(path)
         comment = f"  # {' '.join(choice.reason.split()) or 'default'}" if choice else ""
-        yield f"{indent}{text}{comment}"
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{key}:{comment}"
+            yield from _lines(value, f"{path}.", reasons)
+        else:
+            # In a list of one, every value is written on one line, whatever it holds.
+            text = yaml.safe_dump([value], allow_unicode=True, width=10**9, default_flow_style=True).strip()
+            yield f"{indent}{yaml.safe_dump(key, allow_unicode=True).splitlines()[0]}: {text[1:-1]}{comment}"
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -40,6 +40,9 @@ class TensorTask:
     def open_model(self, name: str | None) -> Loaded:
         raise NotImplementedError
 
+    def open_saved(self, folder: Path) -> Loaded:
+        raise NotImplementedError
+
     def encode(self, rows: Rows, columns: Columns, processor: Any) -> Examples:
         raise NotImplementedError
 

@@ -11,6 +11,9 @@ from whet.core import Ragged
 WINDOW = 50
 """Batches that are sorted by length together: wide enough to save nearly all padding, narrow enough to stay random."""
 
+BLUR = 0.1
+"""Rows of a single window count as up to this share longer or shorter, or the same rows would meet in every epoch."""
+
 
 def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
     """Row numbers of every batch of one epoch; each row once, the last batch of the epoch may be smaller.
@@ -21,10 +24,12 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
     order = generator.permutation(len(lengths))
     ragged_tail = order[len(order) - len(order) % batch_size :]
     order = order[: len(order) - len(ragged_tail)]
+    blur = BLUR if len(order) <= WINDOW * batch_size else 0.0
     batches = []
     for start in range(0, len(order), WINDOW * batch_size):
         window = order[start : start + WINDOW * batch_size]
-        window = window[np.argsort(lengths[window], kind="stable")]
+        blurred = lengths[window] * generator.uniform(1 - blur, 1 + blur, len(window))
+        window = window[np.argsort(blurred, kind="stable")]
         batches += list(window.reshape(-1, batch_size))
     batches = [batches[i] for i in generator.permutation(len(batches))]
     return [*batches, ragged_tail] if len(ragged_tail) else batches

@@ -16,6 +16,8 @@ its learning rate and its stage are functions of the step's number, so a run res
 steps that it would have taken. The loop knows no method, no task and no architecture.
 """
 
+import bisect
+import copy
 import math
 import time
 
@@ -28,9 +30,9 @@ from whet.engine import state
 from whet.engine.job import Job
 from whet.engine.optim import build_optimizer, parameter_groups, set_pace
 from whet.engine.predict import score
-from whet.engine.schedule import pace
+from whet.engine.schedule import pace, stage_ends
 from whet.engine.state import Checkpoint, Progress
-from whet.errors import DivergedError
+from whet.errors import DivergedError, RecipeError
 from whet.events import Evaluated, Events, Finished, Saved, StageChanged, Started, Step, Stopped
 from whet.model.freeze import apply, set_training_modes, training_modes
 
@@ -38,8 +40,9 @@ from whet.model.freeze import apply, set_training_modes, training_modes
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
     """Train; yields what happens. With a ``checkpoint`` the run goes on where that was taken.
 
-    At the end the job's model holds the best weights. Raises DivergedError when the loss is no longer finite, SaveError
-    when the disk refuses a checkpoint.
+    At the end the job's model holds the best weights. Raises DivergedError when the loss, the gradient or the answers
+    for the validation rows are no longer finite, SaveError when the disk refuses a checkpoint, RunFolderError when the
+    checkpoint is of another job, RecipeError when the validation rows do not define the metric.
     """
     run = _Run(job, checkpoint)
     progress = run.progress
@@ -50,6 +53,11 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
         run.enter_stage(progress.stage)
         run.restore(checkpoint)
     while progress.step < run.steps:
+        # Asked before a step, not after it: a checkpoint may have been taken when the patience was used up already.
+        if job.settings.patience is not None and progress.stale >= job.settings.patience:
+            reason = f"{job.settings.metric} has not become better in {progress.stale} evaluations"
+            yield Stopped(progress.step, reason, resumable=False)
+            break
         stage = run.stage_at(progress.step)
         if stage != progress.stage or run.optimizer is None:
             run.enter_stage(stage)
@@ -61,17 +69,12 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
         if job.checkpoints and (run.due(job.settings.checkpoint_every) if job.settings.checkpoint_every else evaluated):
             yield run.save()
         if job.stop.reason is not None and progress.step < run.steps:
-            if job.checkpoints:
+            if job.checkpoints and run.saved_step != progress.step:
                 yield run.save()
             yield Stopped(progress.step, job.stop.reason, resumable=job.checkpoints is not None)
             return
-        if job.settings.patience is not None and progress.stale >= job.settings.patience:
-            reason = f"{job.settings.metric} has not become better in {progress.stale} evaluations"
-            yield Stopped(progress.step, reason, resumable=False)
-            break
-    state.restore_weights(job.model, run.best)
-    scores = score(job.model, job.task, job.validation, job.device)
-    yield Finished(progress.step, progress.best_step, progress.best_scores, scores)
+    state.restore_weights(job.model, run.every_mask, run.best)
+    yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure())
 
 
 class _Run:
@@ -83,14 +86,20 @@ class _Run:
         self.steps_per_epoch = math.ceil(len(job.train) / settings.batch_size)
         self.steps = settings.steps or settings.epochs * self.steps_per_epoch
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
-        self.progress = Progress() if checkpoint is None else checkpoint.progress
+        self.progress = Progress() if checkpoint is None else copy.deepcopy(checkpoint.progress)
+        self.stage_ends = stage_ends([stage.share for stage in job.stages], self.steps)
+        self.saved_step = 0
         self.every_mask: Mask = frozenset().union(*(stage.mask for stage in job.stages))
         self.best: state.Tensors = {}
         self.batches_of: tuple[int, list[list[int]]] = (-1, [])
         self.optimizer: torch.optim.Optimizer | None = None
         self.names: list[str] = []
+        self.resting: state.Tensors = {}
+        self.rate = 0.0
         self.modes: dict[str, bool] = {}
         job.model.to(job.device)
+        # A step that was broken off, in a run before this one, may have left gradients.
+        job.model.zero_grad(set_to_none=True)
         if checkpoint is None:
             torch.manual_seed(settings.seed)
 
@@ -98,12 +107,7 @@ class _Run:
 
     def stage_at(self, step: int) -> int:
         """Number of the stage that holds at a step."""
-        end = 0.0
-        for number, stage in enumerate(self.job.stages):
-            end += stage.share
-            if step < round(end * self.steps):
-                return number
-        return len(self.job.stages) - 1
+        return bisect.bisect_right(self.stage_ends, step)
 
     def enter_stage(self, number: int) -> None:
         """Let another mask hold; parameters that trained before keep their moments."""
@@ -113,9 +117,14 @@ class _Run:
         self.modes = training_modes(job.model, job.parts, stage.mask)
         groups = parameter_groups(job.model, job.parts, stage.mask, job.settings)
         names = [name for group in groups for name in group["names"]]
-        moments = state.optimizer_state(self.optimizer, self.names) if self.optimizer else {}
+        moments = self._moments()
         self.optimizer, self.names = build_optimizer(groups, job.settings), names
-        state.restore_optimizer(self.optimizer, self.names, moments)
+        self.resting = state.restore_optimizer(self.optimizer, self.names, moments)
+
+    def _moments(self) -> state.Tensors:
+        """Those of the parameters that train now, and of those that trained in an earlier stage and rest."""
+        now = state.optimizer_state(self.optimizer, self.names) if self.optimizer else {}
+        return {**self.resting, **now}
 
     # steps
 
@@ -125,14 +134,15 @@ class _Run:
         job, settings, progress = self.job, self.job.settings, self.progress
         assert self.optimizer is not None
         scale = job.stages[progress.stage].learning_rate_scale * progress.plateau.factor
-        rate = set_pace(
+        self.rate = set_pace(
             self.optimizer, settings, scale, pace(settings.schedule, settings.warmup, progress.step, self.steps)
         )
         set_training_modes(job.model, self.modes)
         indices = self._indices(progress.step)
         micro = settings.micro_batch_size or len(indices)
         batches = [job.task.collate(job.train, indices[i : i + micro]) for i in range(0, len(indices), micro)]
-        weight = sum(batch.weight for batch in batches)
+        # Rows that count for nothing, such as texts without a labelled token, give a loss of 0, not of 0 / 0.
+        weight = sum(batch.weight for batch in batches) or 1.0
         loss = 0.0
         for batch in batches:
             moved = batch.to(job.device)
@@ -142,21 +152,20 @@ class _Run:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm or math.inf))
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._diverged(loss, norm, rate)
+            what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
+            raise self._diverged(progress.step + 1, what)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
-        seconds = time.perf_counter() - started
-        progress.seconds += seconds
         return Step(
             step=progress.step,
             epoch=progress.step / self.steps_per_epoch,
             loss=loss,
-            learning_rate=rate,
+            learning_rate=self.rate,
             gradient_norm=norm,
             rows=len(indices),
             tokens=sum(batch.tokens for batch in batches),
-            seconds=seconds,
+            seconds=time.perf_counter() - started,
         )
 
     def _indices(self, step: int) -> list[int]:
@@ -167,12 +176,16 @@ class _Run:
             self.batches_of = (epoch, [[int(i) for i in batch] for batch in batches])
         return self.batches_of[1][position]
 
-    def _diverged(self, loss: float, norm: float, rate: float) -> DivergedError:
-        what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
-        return DivergedError(
-            f"step {self.progress.step + 1}: the {what} at learning rate {rate:.3g}; nothing of this step was kept. "
-            f"Try training.learning_rate={self.job.settings.learning_rate / 10:.2g}, or a longer training.warmup"
-        )
+    def _diverged(self, step: int, what: str) -> DivergedError:
+        if self.progress.step == 0:
+            way_out = (
+                "No weight has changed yet, so it is not the learning rate: look for numbers that are not finite, or "
+                "far too large, in the model's weights, in the rows and in the labels"
+            )
+        else:
+            slower = self.job.settings.learning_rate / 10
+            way_out = f"Begin anew with training.learning_rate={slower:.2g}, or with a longer training.warmup"
+        return DivergedError(f"step {step}: the {what} at learning rate {self.rate:.3g}. {way_out}")
 
     # evaluation
 
@@ -183,23 +196,37 @@ class _Run:
     def evaluate(self) -> Evaluated:
         """Score the validation rows and keep the weights where they are the best so far."""
         started = time.perf_counter()
-        job, progress, settings = self.job, self.progress, self.job.settings
-        scores = score(job.model, job.task, job.validation, job.device)
+        progress = self.progress
+        scores = self.measure()
         best = self._better(scores)
         if best:
             progress.best_step, progress.best_scores, progress.stale = progress.step, scores, 0
-            self.best = state.copy_weights(job.model, self.every_mask)
+            self.best = state.copy_weights(self.job.model, self.every_mask)
         else:
             progress.stale += 1
-        progress.plateau.observe(best, settings.schedule)
+        progress.plateau.observe(best, self.job.settings.schedule)
         seconds = time.perf_counter() - started
-        progress.seconds += seconds
         return Evaluated(progress.step, progress.step / self.steps_per_epoch, scores, best, seconds)
+
+    def measure(self) -> Scores:
+        """Scores of the validation rows; the metric that picks the best weights is there, and finite."""
+        job, metric = self.job, self.job.settings.metric
+        try:
+            scores = score(job.model, job.task, job.validation, job.device)
+        except FloatingPointError as error:
+            raise self._diverged(self.progress.step, f"model has diverged ({error})") from error
+        if metric not in scores:
+            raise RecipeError(
+                f"training.metric: '{metric}' is not defined on these validation rows (do they hold one class only?); "
+                f"choose one of {', '.join(scores)}, or other rows with data.validation"
+            )
+        for name in {metric, "loss"} & scores.keys():
+            if not math.isfinite(scores[name]):
+                raise self._diverged(self.progress.step, f"{name} on the validation rows is {scores[name]}")
+        return scores
 
     def _better(self, scores: Scores) -> bool:
         metric, best = self.job.settings.metric, self.progress.best_scores
-        if metric not in scores or not math.isfinite(scores[metric]):
-            raise DivergedError(f"step {self.progress.step}: {metric} on the validation rows is {scores.get(metric)}")
         if not best:
             return True
         more_is_better = self.job.task.metrics[metric]
@@ -210,19 +237,19 @@ class _Run:
     def save(self) -> Saved:
         """Write a checkpoint of this step."""
         assert self.job.checkpoints is not None
-        assert self.optimizer is not None
         weights = state.copy_weights(self.job.model, self.every_mask)
-        moments = state.optimizer_state(self.optimizer, self.names)
-        taken = Checkpoint(self.progress, weights, self.best, moments, state.random_state())
+        taken = Checkpoint(self.progress, weights, self.best, self._moments(), state.random_state())
+        self.saved_step = self.progress.step
         return Saved(self.progress.step, state.write(self.job.checkpoints, taken))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint, after the model, the mask and the optimiser of its stage are in place."""
         assert self.optimizer is not None
-        state.restore_weights(self.job.model, checkpoint.weights)
-        state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        state.restore_weights(self.job.model, self.every_mask, checkpoint.weights)
+        self.resting = state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         state.restore_random(checkpoint.random)
-        self.best = checkpoint.best
+        # Copies: what was read may still lie in the file, which will be deleted.
+        self.best = {name: tensor.clone() for name, tensor in checkpoint.best.items()}
 
 
 def _total(model: nn.Module) -> int:

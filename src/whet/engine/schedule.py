@@ -5,7 +5,7 @@ The one exception, plateau, follows the validation scores; its state is two numb
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,20 @@ class PlateauState:
 def warmup_steps(share: float, steps: int) -> int:
     """Steps of a warm-up: at least one step is left for the schedule, however short the run."""
     return min(round(share * steps), max(0, steps - 1))
+
+
+def stage_ends(shares: Sequence[float], steps: int) -> list[int]:
+    """The step at which each stage ends, one after its last; every stage has a step where there are enough of them.
+
+    Where there are not, it is the first stages that have none.
+    """
+    ends: list[int] = []
+    reached = 0.0
+    for number, share in enumerate(shares, 1):
+        reached += share
+        begin = ends[-1] if ends else 0
+        ends.append(max(begin, min(max(round(reached * steps), begin + 1), steps - (len(shares) - number))))
+    return [*ends[:-1], steps]
 
 
 def pace(schedule: Mapping[str, Any], warmup: float, step: int, steps: int) -> Pace:

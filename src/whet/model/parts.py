@@ -91,8 +91,8 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
     modules = dict(model.named_modules())
     parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     blocks, final_norm = _blocks(modules, body, root.config)
-    inside = (_join(body, name) for name in _HEADS)
-    head = [name for name in inside if name in modules or name in parameters]
+    pooled = {_join(body, name) for name in _HEADS}
+    head = [name for name in (*parameters, *modules) if name in pooled]
     after = {*final_norm, *head}
     inner = {*after, *(name for block in blocks for name in block)}
     shared = _shared_with_head(model, body, inner) if body != root_name else set()

@@ -46,7 +46,7 @@ def card(values: Mapping[str, Any], metrics: Mapping[str, Any], data: Mapping[st
 def _table(metrics: Mapping[str, Any]) -> list[str]:
     columns: dict[str, Scores] = {"validation": metrics["validation"], "test": metrics["test"]}
     columns |= {f"{name} (test)": scores for name, scores in metrics["baselines"].items()}
-    names = [name for name in metrics["validation"] if any(name in scores for scores in columns.values())]
+    names = list(metrics["test"] or metrics["validation"])
     rows = [
         f"| {name} | "
         + " | ".join(f"{scores[name]:.4f}" if name in scores else "" for scores in columns.values())

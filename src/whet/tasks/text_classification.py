@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -81,6 +82,11 @@ class TextClassification:
 
         assert self.problem is not None
         return load(name, labels=self.labels, targets=len(self.labels or [""]), problem=self.problem)
+
+    def open_saved(self, folder: Path) -> Loaded:
+        from whet.model.load import open_saved
+
+        return open_saved(folder, targets=len(self.labels or [""]))
 
     def encode(self, rows: Rows, columns: Columns, processor: PreTrainedTokenizerBase) -> Examples:
         from whet.data.tokens import limit, tokenise
