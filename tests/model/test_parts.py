@@ -284,3 +284,20 @@ def test_setting_dropout_counts_only_what_changes() -> None:
     assert set_dropout(model, 0.25) == 0
     assert {model.model.decoder.dropout, model.model.decoder.layers[0].self_attn.dropout} == {0.25}
     assert model.model.decoder.layerdrop == 0.0
+
+
+class StableDropout(nn.Module):
+    """A dropout of a model's own, as older DeBERTa code has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop_prob = 0.1
+
+
+def test_dropout_of_a_models_own_making_is_set_and_stochastic_depth_is_not() -> None:
+    class DropPath(StableDropout):
+        """Drops a whole residual branch."""
+
+    model = nn.Sequential(StableDropout(), DropPath(), nn.LSTM(2, 2, num_layers=2, dropout=0.5))
+    assert set_dropout(model, 0.0) == 2
+    assert [module.drop_prob for module in model if isinstance(module, StableDropout)] == [0.0, 0.1]

@@ -31,7 +31,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from whet.core import Loaded
+from whet.core import Loaded, Problem
 from whet.errors import ModelError
 from whet.model.files import (
     ADAPTER_CONFIG,
@@ -44,7 +44,6 @@ from whet.model.files import (
 )
 from whet.model.parts import longest_input, parts_of
 
-Problem: TypeAlias = Literal["single_label", "multi_label", "regression"]
 Source: TypeAlias = Literal["embedded", "folder", "hub"]
 
 EMBEDDED = "all-MiniLM-L6-v2"

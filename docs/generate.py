@@ -1,0 +1,64 @@
+"""Write the reference pages from the code, so that no fact stands twice: ``make docs``."""
+
+import json
+from pathlib import Path
+
+from whet import catalog, recipe
+from whet.core import Defaults
+from whet.verbs.explain import explain
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def pages() -> dict[str, str]:
+    """File name to content of every generated page."""
+    written = {"recipe.schema.json": json.dumps(recipe.schema(), indent=2, ensure_ascii=False) + "\n"}
+    written["recipe.md"] = _page("recipe", "The recipe")
+    for kind in catalog.FOLDERS:
+        for name in catalog.names(kind):
+            written[f"{kind}-{name}.md"] = _page(name, f"{kind.capitalize()} `{name}`")
+    written["methods.md"] = _methods()
+    return written
+
+
+def _page(name: str, title: str) -> str:
+    found = explain(name)
+    lines = [f"# {title}", "", found.text, ""]
+    if found.options:
+        lines += ["| option | type | default | meaning |", "|---|---|---|---|"]
+    for option in found.options:
+        cells = (f"`{option.name}`", f"`{option.type}`", f"`{option.default}`", " ".join(option.description.split()))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _methods() -> str:
+    columns = ["learning_rate", "schedule", "warmup", "epochs", "weight_decay", "layer_decay"]
+    lines = [
+        "# Methods",
+        "",
+        "Each method trains with its own defaults, found by measuring; a recipe can set every one of them.",
+        "",
+        "| method | what it does | " + " | ".join(column.replace("_", " ") for column in columns) + " |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for name in catalog.names("method"):
+        defaults: Defaults = catalog.load("method", name).defaults
+        values = [f"{vars(defaults)[column]:g}" if column != "schedule" else defaults.schedule for column in columns]
+        lines.append(f"| [{name}](method-{name}.md) | {catalog.summary('method', name)} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write all pages."""
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    wanted = pages()
+    for path in REFERENCE.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+    for name, content in wanted.items():
+        (REFERENCE / name).write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
