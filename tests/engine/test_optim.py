@@ -85,7 +85,7 @@ def one_step(settings: Settings, gradient: float, steps: int = 1) -> list[float]
         set_pace(optimizer, settings, 0.5, Pace(1.0))
         weight.grad = torch.full((1,), gradient)
         optimizer.step()
-        places.append(float(weight))
+        places.append(weight.item())
     return places
 
 

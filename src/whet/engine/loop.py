@@ -50,7 +50,6 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
         run.steps, progress.step, run.epochs, len(job.train), job.parts.count(run.every_mask), _total(job.model)
     )
     if checkpoint is not None:
-        run.enter_stage(progress.stage)
         run.restore(checkpoint)
     while progress.step < run.steps:
         # Asked before a step, not after it: a checkpoint may have been taken when the patience was used up already.
@@ -59,7 +58,7 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
             yield Stopped(progress.step, reason, resumable=False)
             break
         stage = run.stage_at(progress.step)
-        if stage != progress.stage or run.optimizer is None:
+        if stage != run.stage:
             run.enter_stage(stage)
             yield StageChanged(progress.step, job.stages[stage].name, job.parts.count(job.stages[stage].mask))
         yield run.take_step()
@@ -88,6 +87,7 @@ class _Run:
         self.epochs = math.ceil(self.steps / self.steps_per_epoch)
         self.progress = Progress() if checkpoint is None else copy.deepcopy(checkpoint.progress)
         self.stage_ends = stage_ends([stage.share for stage in job.stages], self.steps)
+        self.stage = -1
         self.saved_step = 0
         self.every_mask: Mask = frozenset().union(*(stage.mask for stage in job.stages))
         self.best: state.Tensors = {}
@@ -107,12 +107,12 @@ class _Run:
 
     def stage_at(self, step: int) -> int:
         """Number of the stage that holds at a step."""
-        return bisect.bisect_right(self.stage_ends, step)
+        return min(bisect.bisect_right(self.stage_ends, step), len(self.stage_ends) - 1)
 
     def enter_stage(self, number: int) -> None:
         """Let another mask hold; parameters that trained before keep their moments."""
         job, stage = self.job, self.job.stages[number]
-        self.progress.stage = number
+        self.stage = number
         apply(job.model, job.parts, stage.mask)
         self.modes = training_modes(job.model, job.parts, stage.mask)
         groups = parameter_groups(job.model, job.parts, stage.mask, job.settings)
@@ -133,7 +133,7 @@ class _Run:
         started = time.perf_counter()
         job, settings, progress = self.job, self.job.settings, self.progress
         assert self.optimizer is not None
-        scale = job.stages[progress.stage].learning_rate_scale * progress.plateau.factor
+        scale = job.stages[self.stage].learning_rate_scale * progress.plateau.factor
         self.rate = set_pace(
             self.optimizer, settings, scale, pace(settings.schedule, settings.warmup, progress.step, self.steps)
         )
@@ -243,12 +243,14 @@ class _Run:
         return Saved(self.progress.step, state.write(self.job.checkpoints, taken))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up a checkpoint, after the model, the mask and the optimiser of its stage are in place."""
-        assert self.optimizer is not None
+        """Take up a checkpoint, in the stage of the last step before it."""
         state.restore_weights(self.job.model, self.every_mask, checkpoint.weights)
-        self.resting = state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        self.enter_stage(self.stage_at(checkpoint.progress.step - 1))
+        assert self.optimizer is not None
+        resting = state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         state.restore_random(checkpoint.random)
-        # Copies: what was read may still lie in the file, which will be deleted.
+        # Copies: what was read is mapped from files that are deleted while the run goes on.
+        self.resting = {name: tensor.clone() for name, tensor in resting.items()}
         self.best = {name: tensor.clone() for name, tensor in checkpoint.best.items()}
 
 

@@ -48,7 +48,6 @@ class Progress:
 
     step: int = 0
     """Optimiser steps done."""
-    stage: int = 0
     best_step: int = 0
     best_scores: Scores = field(default_factory=dict)
     """Empty before the first evaluation."""
@@ -172,7 +171,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     try:
         # A process that was killed may have left some behind.
         for left in folder.glob(_hidden(folder / "step-*").name):
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir(parents=True)
         _fill(temporary, checkpoint)
         read(temporary)
@@ -191,7 +190,10 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read one checkpoint; raises RunFolderError where a file is absent, cut short or changed."""
+    """Read one checkpoint; raises RunFolderError where a file is absent, cut short or changed.
+
+    Its tensors are mapped from the files, so they cost no memory until they are used.
+    """
     try:
         lines = (path / _DIGESTS).read_text(encoding="utf-8", errors="replace").splitlines()
         expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

@@ -29,7 +29,7 @@ class LastBlocks:
     count: Annotated[int, Field(ge=1)] = 2
     """How many blocks train, counted from the head. More costs time and memory and fits the data closer."""
 
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-4, schedule="linear", warmup=0.1)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-4, schedule="linear", warmup=0.1)
     keeps_base: ClassVar[bool] = False
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:

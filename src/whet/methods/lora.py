@@ -48,7 +48,7 @@ class Lora:
     """Patterns of layer names such as '*.query'; without them all linear layers of the blocks, or their convolutions
     where a model has no linear ones."""
 
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-3, schedule="linear", warmup=0.1)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=6e-4, schedule="linear", warmup=0.1)
     keeps_base: ClassVar[bool] = True
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:

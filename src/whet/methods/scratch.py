@@ -24,7 +24,7 @@ class Scratch:
     nothing in common with any pre-trained model.
     """
 
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=3e-4, schedule="linear", warmup=0.1, epochs=5)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-4, schedule="linear", warmup=0.1, epochs=5)
     keeps_base: ClassVar[bool] = False
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:  # noqa: ARG002

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +28,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from whet.core import Loaded, Problem
 from whet.errors import ModelError
@@ -43,6 +41,7 @@ from whet.model.files import (
     tensor_names,
 )
 from whet.model.parts import longest_input, parts_of
+from whet.model.silence import silence
 
 Source: TypeAlias = Literal["embedded", "folder", "hub"]
 
@@ -318,19 +317,11 @@ def _refuse(name: str, problems: Sequence[str]) -> None:
 @contextmanager
 def _opening(what: str) -> Iterator[None]:
     """Meanwhile transformers is silent, and whatever it cannot stomach is a ModelError."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silence():
             yield
     except Exception as error:
         raise ModelError(f"model '{what}' cannot be opened: {_first_line(error)}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _first_line(error: Exception) -> str:

@@ -66,7 +66,7 @@ class RunFolder:
         if free < needed:
             path.rmdir()
             raise RunFolderError(
-                f"{path}: the disk has {free / 1e6:,.0f} MB free, this run needs {needed / 1e6:,.0f} MB for two "
+                f"{path}: the disk has {free / 1e6:,.0f} MB free, this run needs {needed / 1e6:,.0f} MB for its "
                 "checkpoints and the model; make room or choose another disk with --out"
             )
         return cls(path)
@@ -131,7 +131,10 @@ class RunFolder:
         """Write a file under a temporary name and rename it, so that it is whole or absent."""
         temporary = self.path / f".{name}.part"
         try:
-            temporary.write_text(text, encoding="utf-8")
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
             temporary.rename(self.path / name)
         except OSError as error:
             raise SaveError(f"{self.path / name} could not be written: {error.strerror}") from None

@@ -9,6 +9,8 @@ from whet.errors import RecipeError, did_you_mean
 from whet.sections import SCHEDULES, Data, Section, Training
 
 RECIPE = "recipe"
+NAME_AND_OPTIONS = "name | {name, options} | None"
+"""Type of what can stand alone, as method: lora, or with options, as method: {name: lora, rank: 8}."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def _section(prefix: str, section: type[Section]) -> list[Option]:
     for name, field in section.model_fields.items():
         if name in ("name", "data", "training"):
             continue
-        kind = str(field.annotation).replace("typing.", "").replace("<class '", "").replace("'>", "")
-        required = "required" if field.is_required() else field.default
-        options.append(Option(f"{prefix}.{name}".lstrip("."), kind, required, field.description or ""))
+        kind = NAME_AND_OPTIONS if name in ("task", "method", "schedule") else catalog.spelled(field.annotation)
+        default = "required" if field.is_required() else field.default
+        options.append(Option(f"{prefix}.{name}".lstrip("."), kind, default, field.description or ""))
     return options

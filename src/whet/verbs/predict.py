@@ -2,14 +2,22 @@
 
 import csv
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 from whet.build import Predictor
-from whet.core import Answer, Rows
-from whet.data.source import read
-from whet.errors import DataError, RunFolderError, SaveError, did_you_mean
+from whet.core import Answer, Columns, Rows
+from whet.data import columns as columns_of
+from whet.data.complete import complete
+from whet.data.problems import first_few
+from whet.data.source import SUFFIXES, read
+from whet.errors import DataError, RecipeError, RunFolderError, SaveError
+
+TARGETS = (".csv", ".tsv", ".jsonl", ".ndjson")
+"""Endings of the files that answers are written to."""
 
 
 def predict(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> list[Answer]:
@@ -20,29 +28,33 @@ def predict(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str |
     return predictor.answer(_rows(predictor, texts))
 
 
-def write(rows: Rows, answers: Sequence[Answer], path: Path) -> None:
-    """Write the rows with two more columns, ``prediction`` and ``confidence``, as csv or jsonl by the ending.
+def refuse_target(path: Path) -> None:
+    """Raise an InputError where answers cannot be written to ``path``; nothing is ever overwritten."""
+    if path.suffix.lower() not in TARGETS:
+        raise RecipeError(f"--to: {path}: answers are written as {', '.join(TARGETS)}; choose one of these endings")
+    if path.exists():
+        raise RunFolderError(f"--to: {path} exists and is not overwritten; choose another name")
+    if not path.parent.is_dir():
+        raise RunFolderError(f"--to: {path}: there is no folder {path.parent}; make it, or choose another")
 
-    Raises RunFolderError where the file exists: nothing is overwritten.
+
+def write(rows: Rows, answers: Sequence[Answer], path: Path) -> None:
+    """Write the rows with two more columns, ``prediction`` and ``confidence``, as csv, tsv or jsonl by the ending.
+
+    Raises DataError where the rows have such columns already, RunFolderError where the file exists.
     """
-    if path.is_file():
-        raise RunFolderError(f"{path} exists and is not overwritten; choose another name")
-    columns = {
-        **rows.columns,
-        "prediction": [_cell(a) for a in answers],
-        "confidence": [_confidence(a) for a in answers],
-    }
+    refuse_target(path)
+    columns = _with_answers(rows, answers)
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            if path.suffix in (".jsonl", ".ndjson"):
-                for values in zip(*columns.values(), strict=True):
-                    file.write(json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False) + "\n")
-                return
-            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
+        with path.open("x", encoding="utf-8", newline="") as file:
+            _write(columns, file, path.suffix.lower())
     except OSError as error:
         raise SaveError(f"{path} could not be written: {error.strerror}") from None
+
+
+def show(rows: Rows, answers: Sequence[Answer]) -> None:
+    """Print the rows with their answers as csv on standard output."""
+    _write(_with_answers(rows, answers), sys.stdout, ".csv")
 
 
 def as_json(answers: Sequence[Answer]) -> str:
@@ -51,31 +63,60 @@ def as_json(answers: Sequence[Answer]) -> str:
 
 
 def rows_of_file(predictor: Predictor, path: Path) -> Rows:
-    """Rows of a file that has the model's text columns; raises DataError where it lacks one."""
+    """Rows of a file that has the model's text columns; raises DataError for an absent column and rows without text."""
     rows = read(path)
-    missing = [name for name in predictor.columns.text if name not in rows.columns]
-    if missing:
-        raise DataError(*(f"column '{name}' not in {path}{did_you_mean(name, rows.columns)}" for name in missing))
+    texts = predictor.columns.text
+    columns_of.infer(rows, text=texts, label=(), group=None)
+    complete(rows, Columns(texts, ()), drop=False)
     return rows
 
 
 def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> Rows:
+    if isinstance(texts, str) and Path(texts).suffix.lower() not in SUFFIXES:
+        raise DataError(f"{texts[:60]!r} is no data file; texts are given as a list, even a single one")
     if isinstance(texts, str | Path):
         return rows_of_file(predictor, Path(texts))
     names = predictor.columns.text
     given = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
     wrong = [i for i, row in enumerate(given, 1) if len(row) != len(names)]
     if wrong:
-        raise DataError(f"text {wrong[0]}: the model reads {len(names)} texts per row ({', '.join(names)})")
-    empty = [i for i, row in enumerate(given, 1) if not any(text.strip() for text in row)]
+        raise DataError(f"text {first_few(wrong)}: the model reads {len(names)} texts per row ({', '.join(names)})")
+    empty = [i for i, row in enumerate(given, 1) if not all(text.strip() for text in row)]
     if empty:
-        raise DataError(f"text {', '.join(map(str, empty[:5]))} is empty; there is nothing to answer")
+        raise DataError(f"text {first_few(empty)} is empty; there is nothing to answer")
     columns: dict[str, list[object]] = {name: [row[i] for row in given] for i, name in enumerate(names)}
     return Rows(columns, "the given texts", range(1, len(given) + 1))
 
 
-def _cell(answer: Answer) -> object:
+def _with_answers(rows: Rows, answers: Sequence[Answer]) -> dict[str, list[object]]:
+    added: dict[str, list[object]] = {
+        "prediction": [_label(answer) for answer in answers],
+        "confidence": [_confidence(answer) for answer in answers],
+    }
+    taken = [name for name in added if name in rows.columns]
+    if taken:
+        raise DataError(*(f"column '{name}' stands in {rows.source} already; rename it there" for name in taken))
+    return {**rows.columns, **added}
+
+
+def _write(columns: Mapping[str, Sequence[object]], file: TextIO, suffix: str) -> None:
+    records = zip(*columns.values(), strict=True)
+    if suffix in (".jsonl", ".ndjson"):
+        for values in records:
+            file.write(json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False, default=str) + "\n")
+        return
+    writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in values] for values in records)
+
+
+def _label(answer: Answer) -> object:
     return "|".join(answer.label) if isinstance(answer.label, list) else answer.label
+
+
+def _cell(value: object) -> object:
+    """A value in a table: what no cell can hold is written as JSON."""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
 
 
 def _confidence(answer: Answer) -> object:

@@ -23,6 +23,7 @@ from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
 from whet.evaluate.baselines import baselines
 from whet.events import Evaluated, Events, Finished, Step, Stopped
+from whet.model.save import save
 from whet.recipe import HUB, Recipe
 from whet.report.terminal import Results
 from whet.run import folder as run_folder
@@ -56,8 +57,8 @@ class Session:
         prepared = prepare(recipe)
         parts = prepared.parts
         trainable = parts.count(frozenset().union(*(stage.mask for stage in prepared.stages)))
-        # Two checkpoints of weights, best weights and two moments; the model itself.
-        needed = BYTES_PER_NUMBER * (2 * 4 * trainable + parts.count(frozenset(parts.parameters)))
+        # Three checkpoints, as two stay while the next is written, each of weights, best weights and two moments.
+        needed = BYTES_PER_NUMBER * (3 * 4 * trainable + parts.count(frozenset(parts.parameters)))
         path = out or _free_name(prepared.values)
         folder = RunFolder.create(path, needed)
         folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
@@ -97,7 +98,8 @@ class Session:
 
     def events(self) -> Events:
         """Train; every event is in the folder's log before it is yielded."""
-        for event in fit(self.prepared.job(self.folder.checkpoints, self.stop), self.checkpoint):
+        checkpoint, self.checkpoint = self.checkpoint, None
+        for event in fit(self.prepared.job(self.folder.checkpoints, self.stop), checkpoint):
             self.folder.append(event)
             if isinstance(event, Step | Evaluated):
                 self._seconds += event.seconds
@@ -111,7 +113,7 @@ class Session:
         """Measure the test rows and the baselines, and write model, metrics, predictions and card."""
         assert self._finished is not None
         prepared, splits = self.prepared, self.prepared.splits
-        self._save_model()
+        save(prepared.model, prepared.loaded.processor, self.folder.model)
         measured = "test" if "test" in splits else "validation"
         predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
         self._check_reload(predictions.values, splits[measured])
@@ -135,11 +137,6 @@ class Session:
         # The best weights are in the model folder now, and read back.
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
         return self._results(metrics)
-
-    def _save_model(self) -> None:
-        prepared = self.prepared
-        prepared.model.save_pretrained(self.folder.model)  # type: ignore[operator]
-        prepared.loaded.processor.save_pretrained(self.folder.model)
 
     def _check_reload(self, expected: np.ndarray, rows: Rows) -> None:
         few = rows.take(range(min(RELOADED, len(rows))))
