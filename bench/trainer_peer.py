@@ -70,9 +70,7 @@ def main() -> None:
             compute_metrics=accuracy,
         )
         trainer.train()
-        scores = {
-            name: trainer.evaluate(encoded[name])["eval_accuracy"] for name in ("validation", "test")
-        }
+        scores = {name: trainer.evaluate(encoded[name])["eval_accuracy"] for name in ("validation", "test")}
     print(json.dumps(scores))
 
 

@@ -8,68 +8,95 @@ from pathlib import Path
 from typing import Any
 
 from whet.core import Choice, Columns, Defaults
+from whet.errors import RecipeError
 from whet.recipe import HUB, Recipe, given
-from whet.sections import RISING, SCHEDULES
+from whet.sections import RISING, SCHEDULES, Training
 
 SGD_MOMENTUM = 0.9
+METHOD_DEFAULTS = Training.model_fields.keys() & Defaults.__dataclass_fields__.keys()
+"""Options of the training section for which every method has a default of its own."""
 
 
 def data_values(recipe: Recipe, columns: Columns) -> dict[str, Any]:
     """The data section with columns filled in and absolute paths, so that it means the same from any folder."""
     values = {key: value for key, value in recipe.data.model_dump().items() if value is not None}
     for key in ("train", "validation", "test"):
-        if key in values and not values[key].startswith(HUB):
-            values[key] = str(Path(values[key]).resolve())
+        if key in values:
+            values.pop(f"{key}_share", None)
+            if not values[key].startswith(HUB):
+                values[key] = str(Path(values[key]).resolve())
     values["text"] = columns.text[0] if len(columns.text) == 1 else list(columns.text)
     values["label"] = columns.label[0] if len(columns.label) == 1 else list(columns.label)
     return values
 
 
 def training_values(recipe: Recipe, defaults: Defaults, metric: str) -> dict[str, Any]:
-    """The training section with the method's own defaults where nothing was given."""
+    """The training section with the method's own defaults where nothing was given.
+
+    Raises RecipeError for a warm-up before the method's own schedule where that rises by itself.
+    """
     values = recipe.training.model_dump()
-    schedule = SCHEDULES[defaults.schedule]()
+    schedule = values["schedule"] or SCHEDULES[defaults.schedule]().model_dump()
+    rises = schedule["name"] in RISING
+    if values["warmup"] and rises:
+        raise RecipeError(
+            f"training.warmup: schedule '{schedule['name']}', which is the method's own, rises by itself; "
+            "leave warmup out, or set training.schedule=linear"
+        )
+    moves_momentum = schedule["name"] == "one_cycle"
     fallback = {
         "learning_rate": defaults.learning_rate,
-        "schedule": schedule.model_dump(),
+        "schedule": schedule,
+        "warmup": 0.0 if rises else defaults.warmup,
         "weight_decay": defaults.weight_decay,
         "layer_decay": defaults.layer_decay,
         "dropout": defaults.dropout,
         "metric": metric,
         "epochs": None if values["steps"] else defaults.epochs,
-        "momentum": SGD_MOMENTUM if values["optimizer"] == "sgd" else None,
+        "momentum": SGD_MOMENTUM if values["optimizer"] == "sgd" and not moves_momentum else None,
     }
-    for key, value in fallback.items():
-        if values[key] is None:
-            values[key] = value
-    if values["warmup"] is None:
-        values["warmup"] = 0.0 if values["schedule"]["name"] in RISING else defaults.warmup
+    values |= {key: value for key, value in fallback.items() if values[key] is None}
     return {key: value for key, value in values.items() if value is not None or key == "max_gradient_norm"}
 
 
 def explained(recipe: Recipe, values: Mapping[str, Any], decided: Iterable[Choice], method: str) -> list[Choice]:
-    """One choice for every value of a resolved recipe, in its order; ``decided`` holds the inferred ones."""
-    inferred = {choice.path: choice for choice in decided if choice.origin == "inferred"}
+    """One choice for every value of a resolved recipe, in its order.
+
+    ``decided`` holds what was inferred. What it says of anything but a value of the recipe, such as rows that were left
+    out of a file, follows at the end.
+    """
+    inferred = [choice for choice in decided if choice.origin == "inferred"]
     asked = given(recipe)
-    own = {*Defaults.__dataclass_fields__} & set(type(recipe.training).model_fields)
-    choices = []
+    choices, used = [], set()
     for path, value in _leaves(values):
+        about = [choice for choice in inferred if choice.path == path and (path not in asked or choice.value == value)]
+        used |= {id(choice) for choice in about}
         if path in asked:
             choices.append(Choice(path, value, "given"))
-        elif path in inferred:
-            choices.append(Choice(path, value, "inferred", inferred.pop(path).reason))
+        elif about:
+            choices.append(Choice(path, value, "inferred", "; ".join(c.reason for c in about if c.reason)))
         else:
-            of_method = path.removeprefix("training.") in own
-            choices.append(Choice(path, value, "default", f"default of method '{method}'" if of_method else ""))
-    return choices + [choice for choice in inferred.values() if choice.path not in asked]
+            choices.append(Choice(path, value, "default", _reason(path, values, method)))
+    return choices + [choice for choice in inferred if id(choice) not in used]
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _reason(path: str, values: Mapping[str, Any], method: str) -> str:
+    """Why a default is what it is; empty where there is one default for all."""
+    section, _, option = path.partition(".")
+    schedule = values["training"]["schedule"]["name"]
+    if section != "training":
+        return ""
+    if option == "warmup" and schedule in RISING:
+        return f"schedule '{schedule}' rises by itself"
+    if option == "metric":
+        return f"default of task '{values['task']['name']}'"
+    return f"default of method '{method}'" if option in METHOD_DEFAULTS else ""
+
+
+def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and path.count(".") < 1:
-            yield from _leaves(value, f"{path}.")
-        elif isinstance(value, Mapping) and path == "training.schedule":
-            yield path, value["name"]
-        else:
-            yield path, value
+        if not isinstance(value, Mapping):
+            yield key, value
+            continue
+        for name, one in value.items():
+            yield f"{key}.{name}", one["name"] if (key, name) == ("training", "schedule") else one

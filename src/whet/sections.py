@@ -14,7 +14,9 @@ from whet.errors import did_you_mean
 class Section(BaseModel):
     """A part of a recipe: frozen, and nothing in it is ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 # --- schedules ------------------------------------------------------------------------------------------------
@@ -115,16 +117,62 @@ RISING = ("one_cycle", "slanted_triangular")
 def _schedule_by_name(value: object) -> object:
     if isinstance(value, str):
         value = {"name": value}
-    if isinstance(value, Mapping) and (name := value.get("name")) not in SCHEDULES:
-        raise ValueError(f"is not a schedule{did_you_mean(str(name), SCHEDULES)}")
+    if isinstance(value, Mapping) and "name" not in value:
+        raise ValueError(f"has no name; known are: {', '.join(SCHEDULES)}")
+    if isinstance(value, Mapping) and (name := str(value["name"])) not in SCHEDULES:
+        raise ValueError(f"is not a schedule{did_you_mean(name, SCHEDULES)}")
     return value
 
 
-Schedule: TypeAlias = Annotated[
+_WithOptions: TypeAlias = Annotated[
     Constant | Linear | Cosine | StepDecay | Cyclic | OneCycle | SlantedTriangular | Plateau,
     Field(discriminator="name"),
-    BeforeValidator(_schedule_by_name),
 ]
+ScheduleName: TypeAlias = Literal[
+    "constant", "linear", "cosine", "step", "cyclic", "one_cycle", "slanted_triangular", "plateau"
+]
+Schedule: TypeAlias = Annotated[
+    _WithOptions, BeforeValidator(_schedule_by_name, json_schema_input_type=ScheduleName | _WithOptions)
+]
+
+
+# --- columns --------------------------------------------------------------------------------------------------
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _column(value: object) -> object:
+    """A header may call a column by a number."""
+    return str(value) if isinstance(value, int) else value
+
+
+def _columns(value: object) -> object:
+    names = [_column(name) for name in _listed(value)]
+    if value is None:
+        return None
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("should be the name of a column, or a list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("names a column twice")
+    return names if isinstance(value, list) else names[0]
+
+
+def _texts(value: object) -> object:
+    if len(_listed(value)) > 2:
+        raise ValueError("names more than two columns; a row has one text, or two for pairs")
+    return _columns(value)
+
+
+def _delimiter(value: object) -> object:
+    value = "\t" if value in ("tab", "\\t") else value
+    if isinstance(value, str) and len(value) != 1:
+        raise ValueError("should be a single character, or tab")
+    return value
+
+
+Names: TypeAlias = str | list[str] | None
 
 
 # --- sections -------------------------------------------------------------------------------------------------
@@ -139,11 +187,11 @@ class Data(Section):
     """A file of rows that choose the best weights; without it they are split from train."""
     test: str | None = None
     """A file of rows that are measured once, at the end; without it they are split from train."""
-    text: str | list[str] | None = None
+    text: Annotated[Names, BeforeValidator(_texts, json_schema_input_type=Names)] = None
     """Column of the text, or two columns for pairs of texts."""
-    label: str | list[str] | None = None
+    label: Annotated[Names, BeforeValidator(_columns, json_schema_input_type=Names)] = None
     """Column of the answer, or several columns of zeros and ones for multi-label data."""
-    group: str | None = None
+    group: Annotated[str | None, BeforeValidator(_column, json_schema_input_type=str | None)] = None
     """Rows with the same value in this column stay on one side of a split."""
     validation_share: float = Field(0.1, gt=0, lt=1)
     """Share of the rows that is split off for validation where no file is named."""
@@ -151,8 +199,8 @@ class Data(Section):
     """Share of the rows that is split off for the test where no file is named; 0 makes none."""
     encoding: str | None = None
     """Encoding of csv and tsv files, such as cp949; utf-8 if not named."""
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
-    """Character between the cells of csv files."""
+    delimiter: Annotated[str | None, BeforeValidator(_delimiter, json_schema_input_type=str | None)] = None
+    """Character between the cells of csv files, or 'tab'; found in the header if not named."""
     incomplete: Literal["refuse", "drop"] = "refuse"
     """What to do with rows without a text or a label."""
 

@@ -53,18 +53,13 @@ for verb in (train, resume, evaluate, predict, methods, explain):
 
 def main() -> None:
     """Run a verb; errors of whet are printed without a traceback."""
-    # Libraries below print warnings and bars of their own, which say nothing to the user of whet.
+    # Unset, tokenizers prints a warning whenever a process forks.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
+        # Typer itself ends Ctrl-C with 130 and is silent where the reader of a pipe has seen enough.
         app()
     except WhetError as error:
         _fail(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader, such as 'head', has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 def _fail(error: WhetError) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whet.core import Answer, Scores
+from whet.report.writing import plain
 from whet.verbs.explain import Explanation
 
 
@@ -44,7 +45,8 @@ def answers_table(texts: Sequence[str], answers: Sequence[Answer]) -> Table:
             said, sure = ", ".join(f"{name} {answer.scores[name]:.0%}" for name in answer.label) or "none", ""
         else:
             said, sure = answer.label, f"{answer.scores[answer.label]:.0%}"
-        table.add_row(Text(said, style="bold"), Text(sure), Text(text, style="dim", overflow="ellipsis", no_wrap=True))
+        shown = Text(plain(text).replace("\n", " "), style="dim", overflow="ellipsis", no_wrap=True)
+        table.add_row(Text(plain(said), style="bold"), Text(sure), shown)
     return table
 
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-FILES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
-
 
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     inputs: Annotated[list[str], typer.Argument(help="Texts, or one file. Two texts per row for a model of pairs.")],
-    to: Annotated[Path | None, typer.Option(help="Write the rows of the file with their answers here.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Write the rows of the file with their answers to this csv, tsv or jsonl file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print answers with all probabilities as JSON.")] = False,
 ) -> None:
     """Ask a fine-tuned model about texts or about every row of a file."""
@@ -22,19 +22,23 @@ def predict(
     from whet.verbs import predict as verb
     from whet.verbs.run import Run
 
+    file = _file(inputs)
+    if to is not None and file is None:
+        raise RecipeError("--to: is for the rows of a file; texts are answered on the screen")
+    if to is not None:
+        verb.refuse_target(to)
     opened = Run(run)
-    if len(inputs) == 1 and (Path(inputs[0]).is_file() or Path(inputs[0]).suffix in FILES):
-        rows, answers = opened.answer_file(inputs[0])
+    if file is not None:
+        rows, answers = opened.answer_file(file)
+        if to is not None:
+            verb.write(rows, answers, to)
         if as_json:
             typer.echo(verb.as_json(answers))
         elif to is not None:
-            verb.write(rows, answers, to)
-            typer.echo(f"{len(answers):,} answers in {to}")
+            typer.echo(f"{len(answers):,} answer{'' if len(answers) == 1 else 's'} in {to}")
         else:
-            verb.write(rows, answers, Path("/dev/stdout"))
+            verb.show(rows, answers)
         return
-    if to is not None:
-        raise RecipeError("--to: is for the rows of a file; texts are answered on the screen")
     width = opened.texts_per_row
     if len(inputs) % width:
         raise DataError(f"{len(inputs)} texts: this model reads {width} per row; give them in pairs")
@@ -44,3 +48,24 @@ def predict(
         typer.echo(verb.as_json(answers))
     else:
         Console().print(answers_table([" | ".join(pair) for pair in pairs], answers))
+
+
+def _file(inputs: list[str]) -> Path | None:
+    """The file among the inputs, or the one that is meant but absent; None where all are texts."""
+    from whet.data.source import SUFFIXES
+    from whet.errors import RecipeError
+
+    files = [text for text in inputs if _is_file(text)]
+    if files and len(inputs) > 1:
+        raise RecipeError(f"'{files[0]}' is a file, and {len(inputs)} inputs are given; give one file, or texts alone")
+    if len(inputs) == 1 and (files or Path(inputs[0]).suffix.lower() in SUFFIXES):
+        return Path(inputs[0])
+    return None
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:
+        # Most texts are no path at all: too long for one.
+        return False

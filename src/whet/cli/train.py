@@ -30,14 +30,18 @@ def train(
     from rich.console import Console
 
     from whet import recipe as recipes
+
+    raw = recipes.plain(source)
+    for key, value in (("model", model), ("task", task), ("method", method)):
+        if value is not None and value != recipes.name_of(raw.get(key)):
+            raw[key] = value
+    recipes.assign(raw, assignments or [])
+    recipe = recipes.parse(raw)
+
+    # Only a recipe without a mistake is worth the seconds that torch takes to load.
     from whet.cli.output import print_json
     from whet.verbs import train as verb
 
-    raw = verb.raw_recipe(source)
-    for key, value in (("model", model), ("task", task), ("method", method)):
-        if value is not None:
-            raw[key] = value
-    recipes.assign(raw, assignments or [])
-    run = verb.run(recipes.parse(raw), out, Console(stderr=as_json, quiet=quiet))
+    run = verb.run(recipe, out, Console(stderr=as_json, quiet=quiet))
     if as_json:
         print_json({"run": str(run.folder), **run.metrics})

@@ -1,17 +1,28 @@
-"""What is in the label column: classes, several classes per row, or numbers; and rows whose label cannot be used."""
+"""What is in the label column: classes, several classes per row, or numbers; rows whose label cannot be used; answers
+in the words of that column.
+
+Knows no file format and no model.
+"""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence, Sized
+from typing import Literal
 
 import numpy as np
 
-from whet.core import Problem, Rows
-from whet.errors import DataError, did_you_mean
+from whet.core import Answer, Problem, Rows
+from whet.data.problems import SHOWN, at, first_few
+from whet.errors import DataError, RecipeError, did_you_mean
 
 FEW = 20
 """Up to so many distinct whole numbers are classes; more of them, or fractions, are values on a scale."""
-SHOWN = 5
+LARGEST = float(np.finfo(np.float32).max)
+"""Models compute in this range."""
+LONGEST_CELL = 40
+"""Characters of a cell that a message repeats."""
+FLAGS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
 
 def problem_of(rows: Rows, label: Sequence[str]) -> tuple[Problem, str]:
@@ -21,7 +32,7 @@ def problem_of(rows: Rows, label: Sequence[str]) -> tuple[Problem, str]:
     values = rows.columns[label[0]]
     if any(isinstance(value, list | tuple) for value in values):
         return "multi_label", f"'{label[0]}' holds lists"
-    distinct = {str(value).strip() for value in values}
+    distinct = {class_name(value) for value in values}
     numbers = [number for text in distinct if (number := _number(text)) is not None]
     if len(numbers) < len(distinct):
         return "single_label", f"'{label[0]}' holds {len(distinct)} distinct texts"
@@ -36,9 +47,12 @@ def problem_of(rows: Rows, label: Sequence[str]) -> tuple[Problem, str]:
 def classes(rows: Rows, label: Sequence[str], problem: Problem, *, to_split: bool) -> list[str]:
     """Names of the classes in natural order (2 before 10).
 
-    Raises DataError for fewer than two classes and, where the rows are ``to_split``, for classes with a single row.
+    Raises DataError for labels that do not fit the problem, fewer than two classes and, where the rows are
+    ``to_split``, classes with a single row.
     """
     if len(label) > 1:
+        if problem == "single_label":
+            raise DataError(f"{len(label)} label columns ({', '.join(label)}) say several things of a row; name one")
         return list(label)
     places: dict[str, list[int]] = {}
     for place, names in zip(rows.places, _names(rows, label[0], problem), strict=True):
@@ -49,16 +63,17 @@ def classes(rows: Rows, label: Sequence[str], problem: Problem, *, to_split: boo
         raise DataError(
             f"column '{label[0]}' of {rows.source}: {only}; a classifier needs rows of at least two classes"
         )
-    single = sorted(name for name, lines in places.items() if len(lines) == 1)
+    names = sorted(places, key=natural_order)
+    single = [name for name in names if len(places[name]) == 1]
     if to_split and problem == "single_label" and single:
-        shown = ", ".join(f"{name!r} (line {places[name][0]})" for name in single[:SHOWN])
-        more = f" and {len(single) - SHOWN} more" if len(single) > SHOWN else ""
+        shown = first_few([f"{name!r} ({at(rows.source, places[name])})" for name in single])
+        scale = all(_number(name) is not None for name in places)
         raise DataError(
             f"column '{label[0]}' of {rows.source}: a class with one row cannot be both learned and tested: "
-            f"{shown}{more}; add rows, correct the label or delete them"
-            + ("; for numbers on a scale set task.problem=regression" if all(map(_number, places)) else "")
+            f"{shown}; add rows, correct the label or delete them"
+            + ("; for numbers on a scale set task.problem=regression" if scale else "")
         )
-    return sorted(places, key=natural_order)
+    return names
 
 
 def targets(rows: Rows, label: Sequence[str], problem: Problem, names: Sequence[str] | None) -> np.ndarray:
@@ -79,13 +94,9 @@ def targets(rows: Rows, label: Sequence[str], problem: Problem, names: Sequence[
             if name not in position:
                 unknown.setdefault(name, []).append(place)
     if unknown:
-        raise DataError(
-            *(
-                f"label {name!r} in {rows.source}, line {_lines(lines)}, is not a class of the training rows"
-                f"{did_you_mean(name, names)}"
-                for name, lines in unknown.items()
-            )
-        )
+        where = {name: f"{rows.source}, {at(rows.source, places)}" for name, places in unknown.items()}
+        told = [f"label {name!r} in {place}, is not a known class{_near(name, names)}" for name, place in where.items()]
+        raise DataError(*_few(told))
     if problem == "single_label":
         return np.array([position[row[0]] for row in listed], dtype=np.int64)
     result = np.zeros((len(rows), len(names)), dtype=np.float32)
@@ -95,32 +106,67 @@ def targets(rows: Rows, label: Sequence[str], problem: Problem, names: Sequence[
 
 
 def numbers(rows: Rows, label: Sequence[str]) -> np.ndarray:
-    """(N,) finite numbers; raises DataError naming all cells that are none."""
+    """(N,) finite numbers; raises DataError naming the cells that are none."""
     if len(label) != 1:
         raise DataError(f"regression needs one label column, not {len(label)}: {', '.join(label)}")
     values = [_number(value) for value in rows.columns[label[0]]]
-    wrong = [
-        (place, cell)
-        for place, cell, value in zip(rows.places, rows.columns[label[0]], values, strict=True)
-        if value is None or not math.isfinite(value)
-    ]
+    wrong = [i for i, value in enumerate(values) if value is None or not abs(value) <= LARGEST]
     if wrong:
-        shown = ", ".join(f"line {place}: {cell!r}" for place, cell in wrong[:SHOWN])
-        more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        shown = first_few(_cells(rows, label[0], wrong))
         raise DataError(
-            f"column '{label[0]}' of {rows.source} holds what is no finite number: {shown}{more}; "
-            "correct or delete them"
+            f"column '{label[0]}' of {rows.source} holds what is no finite number: {shown}; correct or delete them"
         )
     return np.array(values, dtype=np.float32)
 
 
-def balanced_weights(rows: Rows, label: Sequence[str], problem: Problem, names: Sequence[str]) -> dict[str, float]:
-    """Weight of each class by inverse frequency, N / (C * count), so that the mean over the rows is 1."""
-    found = targets(rows, label, problem, names)
-    counts = found.sum(axis=0) if problem == "multi_label" else np.bincount(found, minlength=len(names))
-    total = float(counts.sum())
-    pairs = zip(names, counts, strict=True)
-    return {name: round(total / (len(names) * max(1.0, float(count))), 6) for name, count in pairs}
+def given_classes(given: Sequence[str], label: Sequence[str]) -> list[str]:
+    """Classes that the user named; raises RecipeError where they cannot be those of the label columns."""
+    names = [class_name(name) for name in given]
+    repeated = sorted({name for name in names if names.count(name) > 1}, key=natural_order)
+    if repeated:
+        raise RecipeError(f"task.labels: {first_few([repr(name) for name in repeated])} stands twice; name each once")
+    if len(label) > 1 and names != list(label):
+        raise RecipeError(
+            f"task.labels: with {len(label)} label columns the classes are those columns in their order; leave it out"
+        )
+    return names
+
+
+def class_weights(
+    wanted: Literal["balanced"] | Mapping[str, float] | None, found: np.ndarray, names: Sequence[str]
+) -> dict[str, float] | None:
+    """Weight of each class; 'balanced' is N / (C * count), so that the mean over the rows of a single label is 1.
+
+    ``found`` are targets, (N,) class numbers or (N, C) zeros and ones. Raises RecipeError for weights that do not name
+    every class once.
+    """
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        counts = found.sum(axis=0) if found.ndim > 1 else np.bincount(found, minlength=len(names))
+        shares = len(names) * np.maximum(1, counts) / counts.sum()
+        return {name: round(1 / float(share), 6) for name, share in zip(names, shares, strict=True)}
+    given = {class_name(name): weight for name, weight in wanted.items()}
+    problems = [f"task.class_weights: class {name!r} has none" for name in names if name not in given]
+    problems += [
+        f"task.class_weights: {name!r} is not a class{_near(name, names)}" for name in given if name not in names
+    ]
+    if problems:
+        raise RecipeError(*_few(problems))
+    return given
+
+
+def answers(predictions: np.ndarray, problem: Problem, names: Sequence[str]) -> list[Answer]:
+    """Predictions in the words of the data: (N, C) probabilities of the classes, or (N,) numbers.
+
+    The answer is the most probable class, or for several labels every class of a probability of at least one half.
+    """
+    if problem == "regression":
+        return [Answer(float(value), {}) for value in predictions]
+    scores = [{name: float(value) for name, value in zip(names, row, strict=True)} for row in predictions]
+    if problem == "single_label":
+        return [Answer(max(row, key=row.__getitem__), row) for row in scores]
+    return [Answer([name for name, value in row.items() if value >= 0.5], row) for row in scores]
 
 
 def natural_order(name: str) -> tuple[tuple[int, float, str], ...]:
@@ -128,53 +174,85 @@ def natural_order(name: str) -> tuple[tuple[int, float, str], ...]:
     if (number := _number(name)) is not None and math.isfinite(number):
         return ((0, number, name),)
     parts = re.split(r"(\d+)", name)
-    return tuple((0, float(part), part) if part.isdigit() else (1, 0.0, part) for part in parts if part)
+    return tuple((0, float(part), part) if part.isdecimal() else (1, 0.0, part) for part in parts if part)
 
 
 def class_name(value: object) -> str:
-    """The name of a class: 1, 1.0 and '1' are the same class, True is 'True'."""
+    """The name of a class: 1, 1.0 and '1' are the same class, True is 'True', and so are two spellings in Unicode."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    return unicodedata.normalize("NFC", str(value).strip())
 
 
 def _names(rows: Rows, label: str, problem: Problem) -> list[list[str]]:
-    if problem == "single_label":
-        return [[class_name(value)] for value in rows.columns[label]]
-    return [_listed(value) for value in rows.columns[label]]
+    single = problem == "single_label"
+    found = [[value] if single else _listed(value) for value in rows.columns[label]]
+    wrong = [
+        i
+        for i, items in enumerate(found)
+        if any(isinstance(item, Sized) and not isinstance(item, str) for item in items)
+    ]
+    if wrong:
+        lists = any(isinstance(rows.columns[label][i], list | tuple) for i in wrong)
+        way_out = "; for several classes in a row set task.problem=multi_label" if single and lists else ""
+        raise DataError(
+            f"column '{label}' of {rows.source} holds what is no name of a class: "
+            f"{first_few(_cells(rows, label, wrong))}{way_out}"
+        )
+    return [[name for item in items if item is not None and (name := class_name(item))] for items in found]
 
 
-def _listed(value: object) -> list[str]:
-    if isinstance(value, list | tuple):
-        return [class_name(item) for item in value]
-    return [name.strip() for name in str(value).split("|") if name.strip()]
+def _listed(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else str(value).split("|")
 
 
 def _from_columns(rows: Rows, label: Sequence[str]) -> np.ndarray:
     result = np.zeros((len(rows), len(label)), dtype=np.float32)
-    wrong = []
+    problems = []
     for position, name in enumerate(label):
-        for i, cell in enumerate(rows.columns[name]):
-            value = _number(cell)
-            if value not in (0.0, 1.0):
-                wrong.append(f"column '{name}' of {rows.source}, line {rows.places[i]}: {cell!r} is not 0 or 1")
-                continue
-            result[i, position] = value
-    if wrong:
-        more = [f"and {len(wrong) - SHOWN} more such cells"] if len(wrong) > SHOWN else []
-        raise DataError(*wrong[:SHOWN], *more)
+        flags = [FLAGS.get(str(cell).strip().lower()) for cell in rows.columns[name]]
+        wrong = [i for i, flag in enumerate(flags) if flag is None]
+        if wrong:
+            shown = first_few(_cells(rows, name, wrong))
+            problems.append(f"column '{name}' of {rows.source} holds what is not 0 or 1: {shown}; correct them")
+            continue
+        result[:, position] = flags
+    if problems:
+        raise DataError(*problems)
     return result
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool):
-        return float(value)
+    if isinstance(value, bool | int | float):
+        text = str(float(value)) if isinstance(value, bool) else str(value)
+    else:
+        text = str(value).strip()
+    # Python reads 2024_01 as a number, nobody else does.
+    if "_" in text:
+        return None
     try:
-        return float(value) if isinstance(value, int | float) else float(str(value).strip())
+        return float(text)
     except ValueError:
         return None
 
 
-def _lines(places: Iterable[int]) -> str:
-    lines = list(places)
-    return ", ".join(map(str, lines[:SHOWN])) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+def _cells(rows: Rows, column: str, indices: Sequence[int]) -> list[str]:
+    """Cells as a message shows them, each with its place."""
+    told = []
+    for i in indices:
+        text = repr(rows.columns[column][i])
+        text = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}..."
+        told.append(f"{text} ({at(rows.source, [rows.places[i]])})")
+    return told
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    """The nearest name, or all of them where they are few enough to read."""
+    near = did_you_mean(name, names)
+    return near if "did you mean" in near or len(names) <= FEW else f"; there are {len(names)}, none of them near"
+
+
+def _few(problems: list[str]) -> list[str]:
+    """The first problems of one kind, and how many more there are."""
+    more = len(problems) - SHOWN
+    return problems if more <= 0 else [*problems[:SHOWN], f"and {more} more of this kind"]

@@ -11,7 +11,7 @@ from transformers.utils import logging
 def silence() -> Iterator[None]:
     """Within the block transformers prints nothing below an error, and no bars; afterwards all is as it was."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         with warnings.catch_warnings():

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 class TextClassification:
     """Text classification: one class, several classes, or a number for a text or a pair of texts.
 
+    Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers" (arXiv 1810.04805).
+
     The model turns token numbers (B, T) into logits (B, C). One class: softmax and cross-entropy. Several classes
     (multi-label): sigmoid and binary cross-entropy per class. A number (regression): C = 1 and the squared error.
+    Choose it for topics, intents, sentiment, tags, ratings, and whether two texts fit together.
     """
 
     problem: Problem | None = None
     """What is answered; inferred from the labels if not named."""
-    labels: list[str] | None = None
+    labels: Annotated[list[str], Field(min_length=2)] | None = None
     """Names of the classes in the order of the model's outputs; found in the training rows if not named."""
     max_length: Annotated[int, Field(ge=4)] | None = None
     """Tokens read of a row; what is longer loses its end. The model's own limit, at most 512, if not named."""
@@ -47,34 +50,25 @@ class TextClassification:
 
     @property
     def metrics(self) -> Mapping[str, bool]:
-        return {**metrics.KNOWN[self.problem or ""], "loss": False}
+        absent = () if len(self.labels or ()) == 2 else ("f1", "roc_auc")
+        known = {**metrics.KNOWN[self.problem or ""], "loss": False}
+        return {name: more_is_better for name, more_is_better in known.items() if name not in absent}
 
     def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[TextClassification, list[Choice]]:
         """The task with problem, labels and class weights decided from the training rows."""
-        problem, why_problem = (
-            label_reading.problem_of(rows, columns.label) if self.problem is None else (self.problem, "")
-        )
-        if problem != "single_label" and self.label_smoothing:
-            raise RecipeError(f"task.label_smoothing: applies to one label per row, not to {problem}; leave it out")
-        choices = [Choice("task.problem", problem, "given" if self.problem else "inferred", why_problem)]
+        problem, why = (self.problem, "") if self.problem else label_reading.problem_of(rows, columns.label)
+        self._refuse_idle_options(problem)
+        choices = [Choice("task.problem", problem, "inferred" if why else "given", why)]
         if problem == "regression":
-            if self.labels or self.class_weights:
-                raise RecipeError("task.labels and task.class_weights: regression has no classes; leave them out")
             label_reading.numbers(rows, columns.label)
             return dataclasses.replace(self, problem=problem), choices
-        found = label_reading.classes(rows, columns.label, problem, to_split=to_split)
-        names = self.labels or found
-        label_reading.targets(rows, columns.label, problem, names)
+        names = label_reading.classes(rows, columns.label, problem, to_split=to_split)
         if self.labels is None:
             choices.append(Choice("task.labels", names, "inferred", f"{len(names)} classes in the rows"))
-        weights = self.class_weights
-        if weights == "balanced":
-            weights = label_reading.balanced_weights(rows, columns.label, problem, names)
-            choices.append(
-                Choice("task.class_weights", weights, "inferred", "'balanced': inverse frequency in the rows")
-            )
-        elif weights is not None and set(weights) != set(names):
-            raise RecipeError(f"task.class_weights: names {sorted(weights)}, the classes are {names}; name each once")
+        else:
+            names = label_reading.given_classes(self.labels, columns.label)
+        targets = label_reading.targets(rows, columns.label, problem, names)
+        weights = label_reading.class_weights(self.class_weights, targets, names)
         return dataclasses.replace(self, problem=problem, labels=names, class_weights=weights), choices
 
     def open_model(self, name: str | None) -> Loaded:
@@ -92,10 +86,9 @@ class TextClassification:
         from whet.data.tokens import limit, tokenise
 
         assert self.problem is not None
-        texts = [[str(value) for value in rows.columns[name]] for name in columns.text]
-        tokens = tokenise(texts, processor, limit(processor, self.max_length))
+        tokens = tokenise(rows, columns.text, processor, limit(processor, self.max_length))
         targets = label_reading.targets(rows, columns.label, self.problem, self.labels) if columns.label else None
-        return Examples(tokens.inputs, targets, tokens.inputs["input_ids"].lengths, tokens.fills, tokens.truncated)
+        return Examples(tokens.inputs, targets, tokens.lengths, tokens.fills, tokens.truncated)
 
     def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
         import torch
@@ -132,29 +125,24 @@ class TextClassification:
 
     def predict(self, outputs: Mapping[str, Tensor]) -> np.ndarray:
         logits = outputs["logits"].float()
-        if self.problem == "regression":
-            return logits.squeeze(-1).cpu().numpy()
-        probabilities = logits.sigmoid() if self.problem == "multi_label" else logits.softmax(dim=-1)
-        return probabilities.cpu().numpy()
+        if self.problem == "single_label":
+            return logits.softmax(dim=-1).cpu().numpy()
+        return (logits.sigmoid() if self.problem == "multi_label" else logits.squeeze(-1)).cpu().numpy()
 
     def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
         assert examples.targets is not None
         return metrics.measure(self.problem or "", predictions, examples.targets)
 
     def answer(self, predictions: np.ndarray) -> list[Answer]:
-        if self.problem == "regression":
-            return [Answer(float(value), {}) for value in predictions]
-        assert self.labels is not None
-        answers = []
-        for row in predictions:
-            scores = {label: float(value) for label, value in zip(self.labels, row, strict=True)}
-            best: str | list[str] = max(scores, key=scores.__getitem__)
-            if self.problem == "multi_label":
-                best = [label for label, value in scores.items() if value >= 0.5]
-            answers.append(Answer(best, scores))
-        return answers
+        return label_reading.answers(predictions, self.problem or "regression", self.labels or ())
+
+    def _refuse_idle_options(self, problem: Problem) -> None:
+        idle = ["label_smoothing"] if problem != "single_label" and self.label_smoothing else []
+        if problem == "regression":
+            idle += [name for name in ("labels", "class_weights") if vars(self)[name]]
+        if idle:
+            raise RecipeError(*(f"task.{name}: does not apply to {problem}; leave it out" for name in idle))
 
     def _weights(self) -> np.ndarray | None:
-        if not isinstance(self.class_weights, dict) or self.labels is None:
-            return None
-        return np.array([self.class_weights[label] for label in self.labels], dtype=np.float32)
+        given = self.class_weights
+        return np.array([given[n] for n in self.labels or ()], np.float32) if isinstance(given, dict) else None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -103,7 +104,8 @@ def _write(columns: Mapping[str, Sequence[object]], file: TextIO, suffix: str) -
     records = zip(*columns.values(), strict=True)
     if suffix in (".jsonl", ".ndjson"):
         for values in records:
-            file.write(json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False, default=str) + "\n")
+            record = {name: _known(value) for name, value in zip(columns, values, strict=True)}
+            file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
         return
     writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
     writer.writerow(columns)
@@ -112,6 +114,11 @@ def _write(columns: Mapping[str, Sequence[object]], file: TextIO, suffix: str) -
 
 def _label(answer: Answer) -> object:
     return "|".join(answer.label) if isinstance(answer.label, list) else answer.label
+
+
+def _known(value: object) -> object:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: object) -> object:

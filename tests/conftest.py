@@ -1,0 +1,94 @@
+"""What tests of several parts share: a tiny BERT with its tokenizer, small data that it can learn, a finished run."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+WORDS = {
+    "good": ["good", "fine", "lovely", "bright", "kind"],
+    "bad": ["bad", "poor", "dreary", "dull", "mean"],
+    "": ["a", "the", "film", "book", "day", "and", "was", "so", "very", "it"],
+}
+POSITIONS = 24
+"""Tokens that the tiny model can read."""
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> Path:
+    """A csv file of these cells."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def sentences(count: int) -> list[tuple[str, str]]:
+    """Different texts with the label that their adjectives tell, the two labels in turn."""
+    plain = WORDS[""]
+    made = []
+    for number in range(count):
+        label = "bad" if number % 2 else "good"
+        first, second = WORDS[label][number % 5], WORDS[label][number // 5 % 5]
+        filler = " ".join(plain[number // base % len(plain)] for base in (1, 10, 100))
+        made.append((f"{filler} {first} {second}", label))
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random BERT of two narrow blocks and a tokenizer of whole words."""
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    words = [*special, *sorted(word for group in WORDS.values() for word in group)]
+    numbers = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(WordLevel(numbers, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", numbers["[CLS]"]), ("[SEP]", numbers["[SEP]"])],
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=POSITIONS,
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A csv file of sixty texts, half of them good and half of them bad."""
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    return write_csv(path, ["text", "label"], [[text, label] for text, label in sentences(60)])
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, reviews: Path) -> Path:
+    """The folder of a finished run of the tiny model on the reviews; tests must leave it as it is."""
+    import whet
+
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    whet.train(reviews, model=str(tiny_model), method="head", training={"epochs": 1}, out=folder, quiet=True)
+    return folder
