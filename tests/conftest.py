@@ -1,9 +1,13 @@
 """What tests of several parts share: a tiny BERT with its tokenizer, small data that it can learn, a finished run."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is loaded: processes of a test run share the cores, and threads that fight for them only spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WORDS = {
     "good": ["good", "fine", "lovely", "bright", "kind"],
@@ -60,6 +64,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
         model_max_length=POSITIONS,
     ).save_pretrained(folder)
     config = BertConfig(

@@ -200,7 +200,7 @@ def schema() -> dict[str, Any]:
             "description": result["properties"][kind]["description"],
         }
     result["$defs"].pop("Variant", None)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "whet recipe", **result}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, "title": "whet recipe"}
 
 
 # --- problems -------------------------------------------------------------------------------------------------

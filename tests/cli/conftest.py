@@ -23,6 +23,18 @@ class Ended:
 Whet: TypeAlias = Callable[..., Ended]
 
 
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def assert_told(ended: Ended, *words: str) -> None:
+    """The error names all of this, and it is a message, not an accident."""
+    said = " ".join(ended.err.split())
+    assert "Traceback" not in ended.err
+    assert [word for word in words if word not in said] == [], said
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, in which the command runs."""

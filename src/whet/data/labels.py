@@ -199,11 +199,13 @@ def _names(rows: Rows, label: str, problem: Problem) -> list[list[str]]:
             f"column '{label}' of {rows.source} holds what is no name of a class: "
             f"{first_few(_cells(rows, label, wrong))}{way_out}"
         )
-    return [[name for item in items if item is not None and (name := class_name(item))] for items in found]
+    names = [[class_name(item) for item in items] for items in found]
+    return names if single else [[name for name in row if name] for row in names]
 
 
 def _listed(value: object) -> Sequence[object]:
-    return value if isinstance(value, list | tuple) else str(value).split("|")
+    items = value if isinstance(value, list | tuple) else str(value).split("|")
+    return [item for item in items if item is not None]
 
 
 def _from_columns(rows: Rows, label: Sequence[str]) -> np.ndarray:
