@@ -260,3 +260,19 @@ def test_answers_speak_the_words_of_the_data() -> None:
     assert several == [Answer(["b"], named[0]), Answer(["a", "b"], named[1])]
     assert labels.answers(np.array([0.25]), "regression", ()) == [Answer(0.25, {})]
     assert labels.answers(np.zeros((1, 2)), "multi_label", ["a", "b"])[0].label == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((12000, 15500, 9000), ["mean 12166.7", "divide them by 10000"]),
+        ((0.001, 0.002, 0.0015), ["divide them by 0.001"]),
+        ((1000.5, 1001.5, 1002), ["too far from 1"]),
+        ((3, 3, 3), ["one number only, 3"]),
+    ],
+)
+def test_numbers_of_a_scale_that_cannot_be_learned_are_refused(numbers: tuple[float, ...], words: list[str]) -> None:
+    with pytest.raises(DataError) as error:
+        labels.check_scale(rows(*numbers), ["label"])
+    assert all(word in str(error.value) for word in words)
+    labels.check_scale(rows(1.0, 4.5, 10.0), ["label"])

@@ -18,6 +18,8 @@ from whet.errors import DataError, RecipeError, did_you_mean
 
 FEW = 20
 """Up to so many distinct whole numbers are classes; more of them, or fractions, are values on a scale."""
+SCALE = (0.03, 30.0)
+"""Smallest and largest standard deviation of numbers that the default learning rates reach."""
 LARGEST = float(np.finfo(np.float32).max)
 """Models compute in this range."""
 LONGEST_CELL = 40
@@ -117,6 +119,24 @@ def numbers(rows: Rows, label: Sequence[str]) -> np.ndarray:
             f"column '{label[0]}' of {rows.source} holds what is no finite number: {shown}; correct or delete them"
         )
     return np.array(values, dtype=np.float32)
+
+
+def check_scale(rows: Rows, label: Sequence[str]) -> None:
+    """Raise DataError where numbers cannot be learned: no finite ones, all the same, or of a scale far from 1.
+
+    The squared error of prices in thousands would swamp every learning rate, and a model answers in the very numbers
+    of the rows, so their scale is the user's to choose.
+    """
+    values = numbers(rows, label)
+    spread = float(values.std())
+    if spread == 0:
+        raise DataError(f"column '{label[0]}' of {rows.source} holds one number only, {values[0]:g}; nothing to learn")
+    if not (SCALE[0] <= spread <= SCALE[1] and abs(float(values.mean())) <= 10 * SCALE[1]):
+        factor = 10.0 ** round(math.log10(max(spread, abs(float(values.mean())))))
+        raise DataError(
+            f"column '{label[0]}' of {rows.source}: the numbers have mean {values.mean():g} and standard deviation "
+            f"{spread:g}, too far from 1 to be learned well; divide them by {factor:g}, and multiply the answers"
+        )
 
 
 def given_classes(given: Sequence[str], label: Sequence[str]) -> list[str]:

@@ -60,7 +60,7 @@ class TextClassification:
         self._refuse_idle_options(problem)
         choices = [Choice("task.problem", problem, "inferred" if why else "given", why)]
         if problem == "regression":
-            label_reading.numbers(rows, columns.label)
+            label_reading.check_scale(rows, columns.label)
             return dataclasses.replace(self, problem=problem), choices
         names = label_reading.classes(rows, columns.label, problem, to_split=to_split)
         if self.labels is None:
