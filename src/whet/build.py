@@ -12,13 +12,13 @@ from whet import catalog, resolve
 from whet.core import Answer, Choice, Columns, Examples, Loaded, Method, Parts, Rows, Scores, Stage, Task
 from whet.data import columns as columns_of
 from whet.data.complete import complete
-from whet.data.source import read_splits
+from whet.data.source import read, read_splits
 from whet.data.split import split, without_leaks
 from whet.data.tokens import limit
 from whet.engine.device import choose_device
 from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
-from whet.errors import RecipeError
+from whet.errors import DataError, RecipeError
 from whet.model.load import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
 from whet.recipe import Recipe
@@ -93,7 +93,7 @@ def prepare(recipe: Recipe) -> Prepared:
     values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
         *([Choice("method.name", method_name, "inferred", why)] if why else []),
-        Choice("task.max_length", values["task"]["max_length"], "inferred", _cut(examples, loaded)),
+        *_lengths(examples, values["task"]["max_length"]),
     ]
     if loaded.source == "embedded":
         decided.append(Choice("model", EMBEDDED, "inferred", "no model was named: this one is embedded"))
@@ -123,6 +123,18 @@ class Predictor:
     task: Task
     columns: Columns
     device: torch.device
+    encoding: str | None = None
+    delimiter: str | None = None
+
+    def read(self, path: str | Path) -> Rows:
+        """The rows of a new file: UTF-8, or else in the encoding of the training data; raises DataError."""
+        delimiter = self.delimiter if Path(path).suffix.lower() == ".csv" else None
+        if self.encoding is None:
+            return read(path, delimiter=delimiter)
+        try:
+            return read(path, delimiter=delimiter)
+        except DataError:
+            return read(path, encoding=self.encoding, delimiter=delimiter)
 
     def answer(self, rows: Rows) -> list[Answer]:
         """What the model says about rows that have the text columns; labels are not read."""
@@ -141,10 +153,13 @@ def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
     options = {key: value for key, value in values["task"].items() if key != "name"}
     task: Task = catalog.build("task", values["task"]["name"], options)
     saved = task.open_saved(folder)
-    columns = Columns(tuple(_listed(values["data"]["text"]) or ()), tuple(_listed(values["data"]["label"]) or ()))
+    data = values["data"]
+    columns = Columns(tuple(_listed(data["text"]) or ()), tuple(_listed(data["label"]) or ()))
     device = choose_device()
     model: nn.Module = saved.model
-    return Predictor(model.to(device).eval(), saved.processor, task, columns, device)
+    return Predictor(
+        model.to(device).eval(), saved.processor, task, columns, device, data.get("encoding"), data.get("delimiter")
+    )
 
 
 def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Choice]]:
@@ -156,6 +171,11 @@ def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Cho
         splits["train"], text=_listed(data.text), label=_listed(data.label), group=data.group
     )
     decided += found
+    idle = [side for side in splits if f"{side}_share" in data.model_fields_set and vars(data)[side] is None]
+    if idle:
+        raise RecipeError(
+            *(f"data.{side}_share: the data has its own {side} rows; leave the share out" for side in idle)
+        )
     for name, rows in splits.items():
         if name != "train":
             columns_of.infer(rows, text=columns.text, label=columns.label, group=columns.group)
@@ -203,13 +223,14 @@ def _model_name(loaded: Loaded) -> str:
     return str(Path(loaded.name).resolve()) if loaded.source == "folder" else loaded.name
 
 
-def _cut(examples: Mapping[str, Examples], loaded: Loaded) -> str:
-    cut, rows = sum(part.truncated for part in examples.values()), sum(len(part) for part in examples.values())
+def _lengths(examples: Mapping[str, Examples], limit: int) -> list[Choice]:
+    """How long the rows are, and what was lost of those that are too long."""
     longest = max(int(part.lengths.max(initial=0)) for part in examples.values())
-    if cut:
-        most = loaded.processor.model_max_length
-        return f"{cut} of {rows} rows are longer and lose their end; the model can read {most}"
-    return f"no row loses anything, the longest has {longest} tokens"
+    told = [Choice("task.max_length", limit, "inferred", f"the longest row has {longest} tokens")]
+    if cut := sum(part.truncated for part in examples.values()):
+        rows = sum(len(part) for part in examples.values())
+        told = [Choice("task.max_length", f"{cut} rows cut", "inferred", f"{cut} of {rows} rows lose their end")]
+    return told
 
 
 def _set(options: Mapping[str, object]) -> dict[str, object]:

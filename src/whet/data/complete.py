@@ -10,7 +10,13 @@ from whet.data.problems import at, first_few
 from whet.errors import DataError
 
 
-def complete(rows: Rows, columns: Columns, *, drop: bool) -> tuple[Rows, int]:
+def complete(
+    rows: Rows,
+    columns: Columns,
+    *,
+    drop: bool,
+    way_out: str = "fill them in, or leave these rows out with --set data.incomplete=drop",
+) -> tuple[Rows, int]:
     """The rows that have all their texts and labels, and how many others there were.
 
     Blank strings, None and NaN are missing; an empty list is a label (none of the classes applies). Raises DataError
@@ -34,7 +40,7 @@ def complete(rows: Rows, columns: Columns, *, drop: bool) -> tuple[Rows, int]:
         for part, names, indices in (("text", columns.text, textless), ("label", columns.label, unlabelled))
         if indices
     ]
-    raise DataError(*problems, "fill them in, or leave these rows out with --set data.incomplete=drop")
+    raise DataError(*problems, way_out)
 
 
 def _check_types(rows: Rows, columns: Columns) -> None:

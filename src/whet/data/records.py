@@ -4,7 +4,7 @@ Knows no file system beyond the one Parquet file it is given, and no meaning of 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from whet.core import Rows
 from whet.data.delimited import name_problems
-from whet.data.problems import first_few
+from whet.data.problems import at, first_few
 from whet.errors import DataError
 
 
@@ -109,13 +109,24 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
         return {}
 
 
-def _rows(records: list[dict[str, object]], places: Iterable[int], name: str) -> Rows:
+def _encodes(value: object) -> bool:
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _rows(records: list[dict[str, object]], places: Sequence[int], name: str) -> Rows:
     names = list(dict.fromkeys(key for record in records for key in record))
     problems = name_problems(names)
     if not records:
         problems.append("there is not a single row")
     elif not names:
         problems.append("its objects are all empty")
+    broken = [place for place, record in zip(places, records, strict=True) if not all(map(_encodes, record.values()))]
+    if broken:
+        problems.append(f"half a character (a lone surrogate such as \\ud800) stands at {at(name, broken)}; mend it")
     if problems:
         raise DataError(*(f"{name}: {problem}" for problem in problems))
     return Rows({key: [record.get(key) for record in records] for key in names}, name, list(places))

@@ -81,7 +81,9 @@ def _tfidf(
         if problem == "single_label":
             return _probabilities(train, train_targets, test, classes)
         if problem == "multi_label":
-            return np.stack([_probabilities(train, label, test, 2)[:, 1] for label in train_targets.T], axis=1)
+            return np.stack(
+                [_probabilities(train, label, test, 2)[:, 1] for label in train_targets.T.astype(int)], axis=1
+            )
         values: np.ndarray = Ridge(alpha=1.0).fit(train, train_targets).predict(test)
         return values
 

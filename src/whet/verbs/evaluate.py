@@ -7,7 +7,6 @@ from whet.build import Predictor
 from whet.core import Answer, Rows, Scores
 from whet.data import columns as columns_of
 from whet.data.complete import complete
-from whet.data.source import read
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,9 @@ def evaluate(predictor: Predictor, data: str | Path) -> Evaluation:
 
     Raises DataError for a missing column, rows without text or label, and labels that the model does not know.
     """
-    rows = read(data)
+    rows = predictor.read(data)
     columns = predictor.columns
     columns_of.infer(rows, text=columns.text, label=columns.label, group=None)
-    rows, _ = complete(rows, columns, drop=False)
+    rows, _ = complete(rows, columns, drop=False, way_out="fill them in, or delete these rows")
     scores, answers = predictor.score(rows)
     return Evaluation(scores, rows, answers)

@@ -14,11 +14,12 @@ from whet.core import Answer, Columns, Rows
 from whet.data import columns as columns_of
 from whet.data.complete import complete
 from whet.data.problems import first_few
-from whet.data.source import SUFFIXES, read
+from whet.data.source import SUFFIXES
 from whet.errors import DataError, RecipeError, RunFolderError, SaveError
 
 TARGETS = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Endings of the files that answers are written to."""
+WAY_OUT = "fill them in, or delete these rows"
 
 
 def predict(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> list[Answer]:
@@ -65,10 +66,10 @@ def as_json(answers: Sequence[Answer]) -> str:
 
 def rows_of_file(predictor: Predictor, path: Path) -> Rows:
     """Rows of a file that has the model's text columns; raises DataError for an absent column and rows without text."""
-    rows = read(path)
+    rows = predictor.read(path)
     texts = predictor.columns.text
     columns_of.infer(rows, text=texts, label=(), group=None)
-    complete(rows, Columns(texts, ()), drop=False)
+    complete(rows, Columns(texts, ()), drop=False, way_out=WAY_OUT)
     return rows
 
 

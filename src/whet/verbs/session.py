@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
 from whet.core import Answer, Choice, Rows, Scores
-from whet.data.labels import class_name
 from whet.engine.device import peak_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
@@ -210,11 +209,19 @@ def _texts(rows: Rows, columns: tuple[str, ...]) -> list[str]:
 
 
 def _write_predictions(rows: Rows, answers: list[Answer], path: Path) -> None:
+    """The rows with their answers; a column of the data that is called like one of ours keeps its name."""
     table = {name: [_cell(value) for value in values] for name, values in rows.columns.items()}
-    table["prediction"] = [_cell(answer.label) for answer in answers]
-    table["scores"] = [list(answer.scores.values()) for answer in answers]
+    added: dict[str, list[object]] = {
+        "prediction": [answer.label for answer in answers],
+        "scores": [list(answer.scores.values()) for answer in answers],
+    }
+    for name, values in added.items():
+        free = name
+        while free in table:
+            free = f"whet_{free}"
+        table[free] = values
     pq.write_table(pa.table(table), path)
 
 
 def _cell(value: object) -> object:
-    return value if isinstance(value, list) else class_name(value)
+    return value if isinstance(value, list) or value is None else str(value)

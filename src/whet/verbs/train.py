@@ -1,6 +1,5 @@
 """Fine-tuning, from a data file or a recipe to a run folder."""
 
-import copy
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,23 +43,15 @@ def train(
     Raises RecipeError, DataError, ModelError or RunFolderError before anything is trained, each with all its problems;
     DivergedError or SaveError where the run fails; InterruptedRunError where Ctrl-C stopped it.
     """
-    raw = raw_recipe(source)
+    raw = recipes.plain(source)
     keywords = {"model": model, "task": task, "method": method, "seed": seed}
-    raw |= {key: value for key, value in keywords.items() if value is not None}
+    # A method that the recipe names already keeps the options that it has there.
+    raw |= {k: value for k, value in keywords.items() if value is not None and value != recipes.name_of(raw.get(k))}
     for section, values in (("data", data), ("training", training)):
         for key, value in (values or {}).items():
             recipes.put(raw, [section, key], value)
     console = Console(quiet=quiet)
     return run(recipes.parse(raw), Path(out) if out else None, console)
-
-
-def raw_recipe(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values of a recipe from whatever names one."""
-    if isinstance(source, Mapping):
-        return copy.deepcopy(dict(source))
-    if Path(source).suffix in (".yaml", ".yml"):
-        return recipes.read(Path(source))
-    return {"data": {"train": str(source)}}
 
 
 def run(recipe: Recipe, out: Path | None, console: Console) -> Run:
