@@ -78,7 +78,7 @@ def prepare(recipe: Recipe) -> Prepared:
     plain = parts_of(loaded.model, loaded.fresh)
     method_name, method, why = _method(recipe, plain)
     values: dict[str, Any] = {
-        "data": resolve.data_values(recipe, columns),
+        "data": resolve.data_values(recipe, columns, _own_sides(splits, decided)),
         "model": _model_name(loaded),
         "task": {"name": task_name, **_set(catalog.settings(task))},
         "method": {"name": method_name, **_set(catalog.settings(method))},
@@ -199,6 +199,12 @@ def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Cho
             for side, share in shares.items()
         ]
     return splits, columns, name, task, decided + about_task + leaks
+
+
+def _own_sides(splits: Mapping[str, Rows], decided: list[Choice]) -> set[str]:
+    """Sides that the data came with; the others were split off."""
+    split_off = {choice.path for choice in decided}
+    return {side for side in splits if f"data.{side}_share" not in split_off}
 
 
 def _check_metric(recipe: Recipe, task: Task) -> None:

@@ -3,7 +3,7 @@
 Pure values in and out: it reads no data and no model.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ METHOD_DEFAULTS = Training.model_fields.keys() & Defaults.__dataclass_fields__.k
 """Options of the training section for which every method has a default of its own."""
 
 
-def data_values(recipe: Recipe, columns: Columns) -> dict[str, Any]:
-    """The data section with columns filled in and absolute paths, so that it means the same from any folder."""
+def data_values(recipe: Recipe, columns: Columns, own_sides: Collection[str] = ()) -> dict[str, Any]:
+    """The data section with columns filled in and absolute paths, so that it means the same from any folder.
+
+    ``own_sides`` came with the data, so no share of the rows was split off for them.
+    """
     values = {key: value for key, value in recipe.data.model_dump().items() if value is not None}
     for key in ("train", "validation", "test"):
-        if key in values:
+        if key in values or key in own_sides:
             values.pop(f"{key}_share", None)
-            if not values[key].startswith(HUB):
-                values[key] = str(Path(values[key]).resolve())
+        if key in values and not values[key].startswith(HUB):
+            values[key] = str(Path(values[key]).resolve())
     values["text"] = columns.text[0] if len(columns.text) == 1 else list(columns.text)
     values["label"] = columns.label[0] if len(columns.label) == 1 else list(columns.label)
     return values

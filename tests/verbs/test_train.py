@@ -140,3 +140,25 @@ def test_the_public_surface_is_what_was_promised() -> None:
     assert all(name in dir(whet) for name in whet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         vars(whet)["__getattr__"]("trian")
+
+
+def test_a_stored_recipe_with_files_of_its_own_runs_again(recipe: dict[str, Any], tmp_path: Path) -> None:
+    rows = [[text, label] for text, label in sentences(120)]
+    for side, part in (("validation", rows[60:90]), ("test", rows[90:])):
+        recipe["data"][side] = str(write_csv(tmp_path / f"{side}.csv", ["text", "label"], part))
+    first = whet.train(recipe, training={"optimizer": "sgd", "schedule": "one_cycle"}, out=tmp_path / "one", quiet=True)
+    second = whet.train(tmp_path / "one" / "recipe.yaml", out=tmp_path / "two", quiet=True)
+    assert first.test == second.test
+    one, two = ((tmp_path / name / "recipe.yaml").read_text() for name in ("one", "two"))
+    assert yaml.safe_load(one) == yaml.safe_load(two)
+
+
+def test_a_stored_recipe_of_a_folder_with_its_own_sides_runs_again(recipe: dict[str, Any], tmp_path: Path) -> None:
+    rows = [[text, label] for text, label in sentences(120)]
+    (tmp_path / "data").mkdir()
+    for side, part in (("train", rows[:60]), ("validation", rows[60:90])):
+        write_csv(tmp_path / "data" / f"{side}.csv", ["text", "label"], part)
+    recipe["data"] = {"train": str(tmp_path / "data")}
+    first = whet.train(recipe, out=tmp_path / "one", quiet=True)
+    second = whet.train(tmp_path / "one" / "recipe.yaml", out=tmp_path / "two", quiet=True)
+    assert first.test == second.test
