@@ -1,7 +1,10 @@
 """What tests of several parts share: a tiny BERT with its tokenizer, small data that it can learn, a finished run."""
 
+import atexit
 import csv
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +12,9 @@ import pytest
 
 # Before torch is loaded: processes of a test run share the cores, and threads that fight for them only spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What tests store is not what the user stores.
+os.environ["WHET_CACHE"] = tempfile.mkdtemp(prefix="whet-tests-")
+atexit.register(shutil.rmtree, os.environ["WHET_CACHE"], ignore_errors=True)
 
 WORDS = {
     "good": ["good", "fine", "lovely", "bright", "kind"],

@@ -15,6 +15,8 @@ from whet.data.complete import complete
 from whet.data.source import read, read_splits
 from whet.data.split import split, without_leaks
 from whet.data.tokens import limit
+from whet.engine.arithmetic import Arithmetic, choose
+from whet.engine.cache import cache_folder, cache_limit
 from whet.engine.device import choose_device
 from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
@@ -48,6 +50,7 @@ class Prepared:
     examples: dict[str, Examples]
     settings: Settings
     device: torch.device
+    arithmetic: Arithmetic
 
     def job(self, checkpoints: Path | None, stop: StopRequest) -> Job:
         """The run that the engine executes."""
@@ -61,16 +64,21 @@ class Prepared:
             settings=self.settings,
             device=self.device,
             checkpoints=checkpoints,
+            arithmetic=self.arithmetic,
+            cache_folder=cache_folder(),
+            cache_limit=cache_limit(),
             stop=stop,
         )
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
     """Read the data, load the model, attach the method, and decide what the recipe leaves open.
 
-    Raises an InputError that names what is wrong with the recipe, the data or the model, before any training.
+    ``arithmetic`` is that of a run that goes on; for a new one this machine is measured. Raises an InputError that
+    names what is wrong with the recipe, the data or the model, before any training.
     """
     device = choose_device()
+    cache_limit()
     splits, columns, task_name, task, decided = _data(recipe)
     _check_metric(recipe, task)
     torch.manual_seed(recipe.seed)
@@ -85,6 +93,10 @@ def prepare(recipe: Recipe) -> Prepared:
         "training": resolve.training_values(recipe, method.defaults, task.metric),
         "seed": recipe.seed,
     }
+    if arithmetic is None:
+        arithmetic, why_this = choose(recipe.training.precision, device, cache_folder())
+        decided.append(Choice("training.precision", arithmetic.precision, "inferred", why_this))
+    values["training"]["precision"] = arithmetic.precision
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
     model = method.attach(loaded.model, plain)
@@ -109,8 +121,11 @@ def prepare(recipe: Recipe) -> Prepared:
         parts=parts,
         stages=method.stages(parts),
         examples=examples,
-        settings=Settings(**{k: v for k, v in values["training"].items() if k != "dropout"}, seed=recipe.seed),
+        settings=Settings(
+            **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision")}, seed=recipe.seed
+        ),
         device=device,
+        arithmetic=arithmetic,
     )
 
 

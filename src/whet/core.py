@@ -317,7 +317,7 @@ class Task(Protocol):
         """Rows as the model reads them; raises DataError naming rows that cannot be used."""
         ...
 
-    def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
+    def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
         """The examples at ``indices``, padded to the longest of them."""
         ...
 

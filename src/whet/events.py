@@ -32,6 +32,44 @@ class StageChanged:
 
 
 @dataclass(frozen=True)
+class Storing:
+    """Outputs of the frozen layers are being computed once and for all; comes many times."""
+
+    step: int
+    done: int
+    """Rows."""
+    rows: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """From here on the frozen layers' outputs are read instead of computed."""
+
+    step: int
+    blocks: int
+    """Leading blocks that are frozen."""
+    of: int
+    rows: int
+    reused: int
+    """Rows that an earlier run or stage had computed."""
+    size: int
+    """Bytes that these rows take."""
+    folder: Path | None
+    """Where they are kept; None is in memory."""
+    share: float
+    """Part of a forward pass that each step saves."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NotStored:
+    """Layers are frozen, yet each step computes them anew."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Step:
     """One optimiser step was taken."""
 
@@ -89,5 +127,5 @@ class Finished:
     """What the restored weights measured now."""
 
 
-Event: TypeAlias = Started | StageChanged | Step | Evaluated | Saved | Stopped | Finished
+Event: TypeAlias = Started | StageChanged | Storing | Stored | NotStored | Step | Evaluated | Saved | Stopped | Finished
 Events: TypeAlias = Generator[Event, None, None]

@@ -234,6 +234,10 @@ class Training(Section):
     """Gradients are scaled down to this norm; null never scales."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout probability for the whole model; the model's own if not named."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """Arithmetic of matrix products; what was measured to be fast on this machine if not named."""
+    cache: Literal["auto", "memory", "off"] = "auto"
+    """Where outputs of frozen layers are kept: on the disk, and in memory where it has no room; in memory; nowhere."""
     metric: str | None = None
     """Metric on the validation rows that picks the best weights; the task's own if not named."""
     patience: int | None = Field(None, ge=1)

@@ -1,6 +1,6 @@
 """A run in miniature for the laws: a task over tensors that are there already, and jobs for any method and backbone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,21 @@ from torch import Tensor, nn
 
 from tests.contracts.backbones import CLASSES, Backbone
 from whet import catalog
-from whet.core import Answer, Batch, Choice, Columns, Examples, Loaded, Method, Parts, Problem, Rows, Scores, Task
+from whet.core import (
+    Answer,
+    Batch,
+    Choice,
+    Columns,
+    Examples,
+    Loaded,
+    Method,
+    Parts,
+    Problem,
+    Ragged,
+    Rows,
+    Scores,
+    Task,
+)
 from whet.engine.job import Job, Settings
 from whet.engine.loop import fit
 from whet.engine.state import Checkpoint
@@ -48,10 +62,15 @@ class TensorTask:
 
     def examples(self) -> Examples:
         count = len(self.targets)
-        return Examples({}, self.targets.numpy(), np.ones(count, dtype=np.int64), {})
+        return Examples(
+            {"row": Ragged.of([[i] for i in range(count)])},
+            self.targets.numpy(),
+            np.ones(count, dtype=np.int64),
+            {"row": 0},
+        )
 
-    def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
-        chosen = list(indices)
+    def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
+        chosen = np.asarray(indices)
         return Batch(
             {name: value[chosen] for name, value in self.inputs.items()},
             self.targets[chosen],

@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -77,7 +78,7 @@ def test_every_trainable_tensor_gets_a_gradient_and_nothing_else_does(fight: Fig
     mask = fight.method.stages(parts)[0].mask
     apply(model, parts, mask)
     set_training_modes(model, training_modes(model, parts, mask))
-    batch = fight.task.collate(fight.task.examples(), range(ROWS))
+    batch = fight.task.collate(fight.task.examples(), np.arange(ROWS))
     fight.task.loss(model(**batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
     assert {name for name, p in model.named_parameters() if p.grad is not None} == mask - IDLE
 

@@ -18,7 +18,7 @@ from whet.core import Batch, Examples, Parts, Scores, Stage
 from whet.engine.job import Job, Settings
 from whet.engine.loop import fit
 from whet.engine.state import Checkpoint
-from whet.events import Evaluated, Event, Saved, Step
+from whet.events import Evaluated, Event, NotStored, Saved, Step, Stored, Storing
 
 BY_NAME = {backbone.name: backbone for backbone in BACKBONES}
 Stages = Callable[[Parts], list[Stage]]
@@ -73,7 +73,7 @@ class WeightedTask(TensorTask):
 
     class_weights: Tensor = field(default_factory=lambda: torch.tensor([1.0, 5.0, 25.0]))
 
-    def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
+    def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
         batch = super().collate(examples, indices)
         return replace(batch, weight=float(self.class_weights[batch.targets].sum()))
 
@@ -185,11 +185,11 @@ def killed_after_saving(step: int, run: Job) -> None:
 
 
 def timeless(events: Sequence[Event]) -> list[Event]:
-    """Events without what differs between two equal runs: the clock and the checkpoints."""
+    """Events without what differs between two equal runs: the clock, the checkpoints and what was computed before."""
     return [
         replace(event, seconds=0.0) if isinstance(event, Step | Evaluated) else event
         for event in events
-        if not isinstance(event, Saved)
+        if not isinstance(event, Saved | Storing | Stored | NotStored)
     ]
 
 

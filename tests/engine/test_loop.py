@@ -160,7 +160,7 @@ def test_the_loss_of_a_step_is_the_mean_over_its_weights() -> None:
 
 def test_rows_that_count_for_nothing_move_nothing() -> None:
     class Weightless(TensorTask):
-        def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
+        def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
             return replace(super().collate(examples, indices), weight=0.0)
 
         def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -313,7 +313,7 @@ def test_a_run_that_is_closed_leaves_a_model_that_can_be_used_and_trained() -> N
         for event in events:
             if isinstance(event, Step):
                 break
-    logits = made.model.eval()(**made.task.collate(made.train, range(4)).inputs).logits
+    logits = made.model.eval()(**made.task.collate(made.train, np.arange(4)).inputs).logits
     assert torch.isfinite(logits).all()
     assert isinstance(run(made)[-1], Finished)
 

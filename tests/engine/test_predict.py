@@ -42,7 +42,7 @@ def test_batches_stay_within_the_budget_of_tokens() -> None:
 @pytest.mark.parametrize("kind", [TensorTask, WeightedTask])
 def test_the_loss_is_the_mean_over_all_weights_however_the_rows_are_batched(kind: type[TensorTask]) -> None:
     model, task, examples = setting(kind)
-    together = task.collate(examples, range(len(examples)))
+    together = task.collate(examples, np.arange(len(examples)))
     with torch.no_grad():
         expected = float(task.loss(model.eval()(**together.inputs), together)) / together.weight
     assert predict(model, task, examples, CPU).loss == pytest.approx(expected, abs=1e-6)

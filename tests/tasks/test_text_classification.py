@@ -56,9 +56,9 @@ def mean_loss(task: TextClassification, examples: Examples, values: Tensor, micr
     """The loss of a step as the engine computes it: sums over micro-batches, divided by the weight of them all."""
     total, weight = 0.0, 0.0
     for start in range(0, len(examples), micro_batch):
-        indices = range(start, min(start + micro_batch, len(examples)))
+        indices = np.arange(start, min(start + micro_batch, len(examples)))
         batch = task.collate(examples, indices)
-        total += float(task.loss({"logits": values[indices.start : indices.stop]}, batch))
+        total += float(task.loss({"logits": values[indices]}, batch))
         weight += batch.weight
     return total / weight
 
@@ -177,7 +177,7 @@ def test_a_label_that_training_had_not_is_refused(processor: PreTrainedTokenizer
 
 def test_a_batch_is_as_wide_as_its_longest_row_and_says_what_is_padding(processor: PreTrainedTokenizerBase) -> None:
     table = rows("a", "b", "a", "b")
-    batch = fitted(table).collate(encoded(fitted(table), table, processor), [1, 3])
+    batch = fitted(table).collate(encoded(fitted(table), table, processor), np.array([1, 3]))
     assert batch.inputs["input_ids"].shape == (2, 5)
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     assert batch.inputs["input_ids"][0, 3:].tolist() == [processor.pad_token_id] * 2
@@ -189,7 +189,7 @@ def test_a_batch_is_as_wide_as_its_longest_row_and_says_what_is_padding(processo
 def test_a_batch_weighs_what_the_classes_of_its_rows_weigh(processor: PreTrainedTokenizerBase) -> None:
     table = rows("a", "b", "b", "b")
     task = fitted(table, class_weights={"a": 3.0, "b": 0.5})
-    assert task.collate(encoded(task, table, processor), [0, 1, 2]).weight == 4.0
+    assert task.collate(encoded(task, table, processor), np.arange(3)).weight == 4.0
 
 
 # --- loss ---------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_numbers_are_judged_by_their_squared_error(processor: PreTrainedTokenize
 def test_outputs_of_little_precision_are_judged_in_full_precision(processor: PreTrainedTokenizerBase) -> None:
     table = rows("a", "b")
     task = fitted(table)
-    batch = task.collate(encoded(task, table, processor), [0, 1])
+    batch = task.collate(encoded(task, table, processor), np.arange(2))
     values = logits(2, 2).to(torch.bfloat16)
     loss = task.loss({"logits": values}, batch)
     assert loss.dtype == torch.float32

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from whet.core import Examples, Parts, Stage, Task
+from whet.engine.arithmetic import Arithmetic
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Settings:
     """Steps between evaluations; None evaluates after each epoch."""
     checkpoint_every: int | None = None
     """Steps between checkpoints; None saves after each evaluation."""
+    cache: Literal["auto", "memory", "off"] = "auto"
+    """Where outputs of frozen layers are kept: on the disk or, without room there, in memory; in memory; nowhere."""
     seed: int = 0
 
 
@@ -67,4 +70,9 @@ class Job:
     device: torch.device
     checkpoints: Path | None = None
     """Where checkpoints go; None keeps none."""
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    cache_folder: Path | None = None
+    """Where outputs of frozen layers are kept for later runs; None keeps them in memory."""
+    cache_limit: int = 10**10
+    """Bytes that the folder may hold."""
     stop: StopRequest = field(default_factory=StopRequest)

@@ -5,6 +5,7 @@
     Started
     for each step:
         StageChanged                  where another mask begins to hold
+        Storing, Stored, NotStored    there, where outputs of frozen layers are computed once and for all
         Step                          forward, backward, clip, update
         Evaluated                     after each epoch, or every evaluate_every steps
         Saved                         after each evaluation, or every checkpoint_every steps
@@ -20,20 +21,37 @@ import bisect
 import copy
 import math
 import time
+from collections.abc import Generator, Iterator
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from whet.core import Mask, Scores
+from whet.core import Batch, Mask, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
+from whet.engine.cache import Cached, Side, open_cache
 from whet.engine.job import Job
 from whet.engine.optim import build_optimizer, parameter_groups, set_pace
 from whet.engine.predict import score
 from whet.engine.schedule import pace, stage_ends
 from whet.engine.state import Checkpoint, Progress
 from whet.errors import DivergedError, RecipeError
-from whet.events import Evaluated, Events, Finished, Saved, StageChanged, Started, Step, Stopped
+from whet.events import (
+    Evaluated,
+    Events,
+    Finished,
+    NotStored,
+    Saved,
+    StageChanged,
+    Started,
+    Step,
+    Stopped,
+    Stored,
+    Storing,
+)
 from whet.model.freeze import apply, set_training_modes, training_modes
 
 
@@ -51,6 +69,7 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
     )
     if checkpoint is not None:
         run.restore(checkpoint)
+        yield from run.open_cache()
     while progress.step < run.steps:
         # Asked before a step, not after it: a checkpoint may have been taken when the patience was used up already.
         if job.settings.patience is not None and progress.stale >= job.settings.patience:
@@ -61,12 +80,10 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
         if stage != run.stage:
             run.enter_stage(stage)
             yield StageChanged(progress.step, job.stages[stage].name, job.parts.count(job.stages[stage].mask))
-        yield run.take_step()
-        evaluated = run.due(job.settings.evaluate_every or run.steps_per_epoch)
-        if evaluated:
-            yield run.evaluate()
-        if job.checkpoints and (run.due(job.settings.checkpoint_every) if job.settings.checkpoint_every else evaluated):
-            yield run.save()
+            yield from run.open_cache()
+        if job.stop.reason is None:
+            yield run.take_step()
+            yield from run.after_step()
         if job.stop.reason is not None and progress.step < run.steps:
             if job.checkpoints and run.saved_step != progress.step:
                 yield run.save()
@@ -91,12 +108,13 @@ class _Run:
         self.saved_step = 0
         self.every_mask: Mask = frozenset().union(*(stage.mask for stage in job.stages))
         self.best: state.Tensors = {}
-        self.batches_of: tuple[int, list[list[int]]] = (-1, [])
+        self.batches_of: tuple[int, list[np.ndarray]] = (-1, [])
         self.optimizer: torch.optim.Optimizer | None = None
         self.names: list[str] = []
         self.resting: state.Tensors = {}
         self.rate = 0.0
         self.modes: dict[str, bool] = {}
+        self.cached: Cached | None = None
         job.model.to(job.device)
         # A step that was broken off, in a run before this one, may have left gradients.
         job.model.zero_grad(set_to_none=True)
@@ -126,6 +144,30 @@ class _Run:
         now = state.optimizer_state(self.optimizer, self.names) if self.optimizer else {}
         return {**self.resting, **now}
 
+    def open_cache(self) -> Generator[Storing | Stored | NotStored, None, None]:
+        """Compute what the stage's frozen layers return, where that is not stored yet."""
+        mask = self.job.stages[self.stage].mask
+        set_training_modes(self.job.model, self.modes)
+        used: dict[Side, np.ndarray] = {
+            "train": self._rows_of_stage(),
+            "validation": np.arange(len(self.job.validation)),
+        }
+        self.cached = yield from open_cache(self.job, mask, used, self.progress.step)
+
+    def _rows_of_stage(self) -> np.ndarray:
+        """The training rows that the stage sees, which are few where it is shorter than an epoch."""
+        begin = self.stage_ends[self.stage - 1] if self.stage else 0
+        steps = range(begin, self.stage_ends[self.stage])
+        if len(steps) >= self.steps_per_epoch:
+            return np.arange(len(self.job.train))
+        return np.unique(np.concatenate([self._indices(step) for step in steps]))
+
+    def _forward(self, side: Side, batch: Batch, indices: np.ndarray) -> Any:
+        if self.cached is None:
+            return self.job.model(**batch.inputs)
+        examples = self.job.train if side == "train" else self.job.validation
+        return self.cached.forward(side, batch, examples.lengths[indices], indices)
+
     # steps
 
     def take_step(self) -> Step:
@@ -140,15 +182,17 @@ class _Run:
         set_training_modes(job.model, self.modes)
         indices = self._indices(progress.step)
         micro = settings.micro_batch_size or len(indices)
-        batches = [job.task.collate(job.train, indices[i : i + micro]) for i in range(0, len(indices), micro)]
+        parts = [indices[i : i + micro] for i in range(0, len(indices), micro)]
+        batches = [job.task.collate(job.train, part) for part in parts]
         # Rows that count for nothing, such as texts without a labelled token, give a loss of 0, not of 0 / 0.
         weight = sum(batch.weight for batch in batches) or 1.0
         loss = 0.0
-        for batch in batches:
-            moved = batch.to(job.device)
-            part = job.task.loss(job.model(**moved.inputs), moved) / weight
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += float(part.detach())
+        with job.arithmetic.active(job.device):
+            for batch, part in zip(batches, parts, strict=True):
+                moved = batch.to(job.device)
+                share = job.task.loss(self._forward("train", moved, part), moved) / weight
+                share.backward()  # type: ignore[no-untyped-call]
+                loss += float(share.detach())
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm or math.inf))
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -168,12 +212,12 @@ class _Run:
             seconds=time.perf_counter() - started,
         )
 
-    def _indices(self, step: int) -> list[int]:
+    def _indices(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, self.steps_per_epoch)
         if self.batches_of[0] != epoch:
             settings = self.job.settings
             batches = epoch_batches(self.job.train.lengths, settings.batch_size, seed=settings.seed, epoch=epoch)
-            self.batches_of = (epoch, [[int(i) for i in batch] for batch in batches])
+            self.batches_of = (epoch, batches)
         return self.batches_of[1][position]
 
     def _diverged(self, step: int, what: str) -> DivergedError:
@@ -187,9 +231,18 @@ class _Run:
             way_out = f"Begin anew with training.learning_rate={slower:.2g}, or with a longer training.warmup"
         return DivergedError(f"step {step}: the {what} at learning rate {self.rate:.3g}. {way_out}")
 
-    # evaluation
+    # evaluation and checkpoints
 
-    def due(self, every: int) -> bool:
+    def after_step(self) -> Iterator[Evaluated | Saved]:
+        """What is due at this step boundary."""
+        settings = self.job.settings
+        evaluated = self._due(settings.evaluate_every or self.steps_per_epoch)
+        if evaluated:
+            yield self.evaluate()
+        if self.job.checkpoints and (self._due(settings.checkpoint_every) if settings.checkpoint_every else evaluated):
+            yield self.save()
+
+    def _due(self, every: int) -> bool:
         """Whether something that happens every so many steps, and at the last one, happens now."""
         return self.progress.step % every == 0 or self.progress.step == self.steps
 
@@ -212,7 +265,9 @@ class _Run:
         """Scores of the validation rows; the metric that picks the best weights is there, and finite."""
         job, metric = self.job, self.job.settings.metric
         try:
-            scores = score(job.model, job.task, job.validation, job.device)
+            with job.arithmetic.active(job.device):
+                forward = partial(self._forward, "validation")
+                scores = score(job.model, job.task, job.validation, job.device, forward)
         except FloatingPointError as error:
             raise self._diverged(self.progress.step, f"model has diverged ({error})") from error
         if metric not in scores:
@@ -232,8 +287,6 @@ class _Run:
         more_is_better = self.job.task.metrics[metric]
         return scores[metric] > best[metric] if more_is_better else scores[metric] < best[metric]
 
-    # checkpoints
-
     def save(self) -> Saved:
         """Write a checkpoint of this step."""
         assert self.job.checkpoints is not None
@@ -245,6 +298,7 @@ class _Run:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint, in the stage of the last step before it."""
         state.restore_weights(self.job.model, self.every_mask, checkpoint.weights)
+        self.saved_step = checkpoint.progress.step
         self.enter_stage(self.stage_at(checkpoint.progress.step - 1))
         assert self.optimizer is not None
         resting = state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)

@@ -1,12 +1,14 @@
 """A model's predictions on many rows: in large batches sorted by length, without gradients."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
 
-from whet.core import Examples, Scores, Task
+from whet.core import Batch, Examples, Scores, Task
 from whet.data.batch import sorted_batches
 
 TOKENS = 4096
@@ -23,15 +25,25 @@ class Predictions:
     """Mean loss; None where the rows have no targets."""
 
 
-def predict(model: nn.Module, task: Task, examples: Examples, device: torch.device) -> Predictions:
-    """Predictions for all examples; the model is left in eval mode."""
+Forward: TypeAlias = Callable[[Batch, np.ndarray], Any]
+"""A batch and the numbers of its rows to the model's outputs."""
+
+
+def predict(
+    model: nn.Module, task: Task, examples: Examples, device: torch.device, forward: Forward | None = None
+) -> Predictions:
+    """Predictions for all examples; the model is left in eval mode.
+
+    ``forward`` computes the model's outputs another way than by calling it.
+    """
     model.eval()
+    forward = forward or (lambda batch, _: model(**batch.inputs))
     values: np.ndarray | None = None
     total, weight = 0.0, 0.0
     with torch.inference_mode():
         for indices in sorted_batches(examples.lengths, TOKENS):
-            batch = task.collate(examples, [int(i) for i in indices]).to(device)
-            outputs = model(**batch.inputs)
+            batch = task.collate(examples, indices).to(device)
+            outputs = forward(batch, indices)
             if batch.targets is not None:
                 total += float(task.loss(outputs, batch))
                 weight += batch.weight
@@ -44,8 +56,10 @@ def predict(model: nn.Module, task: Task, examples: Examples, device: torch.devi
     return Predictions(values, total / weight if weight else None)
 
 
-def score(model: nn.Module, task: Task, examples: Examples, device: torch.device) -> Scores:
+def score(
+    model: nn.Module, task: Task, examples: Examples, device: torch.device, forward: Forward | None = None
+) -> Scores:
     """All metrics of the task on labelled examples, and their mean loss."""
-    predictions = predict(model, task, examples, device)
+    predictions = predict(model, task, examples, device, forward)
     scores = task.score(predictions.values, examples)
     return scores if predictions.loss is None else {**scores, "loss": predictions.loss}

@@ -6,6 +6,7 @@ not know what is trained, nor why.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -120,6 +121,19 @@ def body_of(model: nn.Module) -> str:
     name, root = _root(model)
     prefix = root.base_model_prefix
     return _join(name, prefix) if prefix and isinstance(getattr(root, prefix, None), nn.Module) else name
+
+
+def architecture(model: nn.Module) -> str:
+    """Everything about a model that decides what its body computes, but its weights: class and config.
+
+    Leaves out what the head answers and where the model came from.
+    """
+    _, root = _root(model)
+    config = root.config.to_dict()
+    for name in ("id2label", "label2id", "problem_type", "_name_or_path", "architectures"):
+        config.pop(name, None)
+    kinds = [f"{name}:{type(module).__qualname__}" for name, module in model.named_modules()]
+    return json.dumps([config, kinds], sort_keys=True, default=str)
 
 
 def longest_input(model: PreTrainedModel) -> int | None:

@@ -18,8 +18,20 @@ from rich.table import Table
 from rich.text import Text
 
 from whet.core import Scores
-from whet.events import Evaluated, Event, Finished, Saved, StageChanged, Started, Step, Stopped
-from whet.report.writing import count, duration, plain, score, share
+from whet.events import (
+    Evaluated,
+    Event,
+    Finished,
+    NotStored,
+    Saved,
+    StageChanged,
+    Started,
+    Step,
+    Stopped,
+    Stored,
+    Storing,
+)
+from whet.report.writing import count, duration, plain, score, share, size
 
 SCORES = 2
 """Scores of an evaluation that a plain line shows; all of them are in the run folder."""
@@ -63,6 +75,8 @@ class _State:
     """The first step seen and when it ended: what came before it (a cache, say) tells nothing about the rest."""
     latest: float = 0.0
     """When the last step ended."""
+    storing: Storing | None = None
+    """How far the outputs of the frozen layers are."""
     last: Evaluated | None = None
     best: Evaluated | None = None
     columns: tuple[str, ...] = ()
@@ -149,6 +163,14 @@ class Progress:
                 self._line(f"stopped at step {event.step:,} of {state.started.steps:,}: {event.reason}{rest}", "yellow")
             case Finished():
                 self._line(*_finish(event, self._names(event.scores)[:1]))
+            case Storing():
+                state.storing = event
+            case Stored():
+                state.storing = None
+                self._line(_stored(event))
+            case NotStored():
+                state.storing = None
+                self._line(f"frozen layers are computed at every step: {event.reason}")
             case Started() | Saved() | StageChanged():
                 pass
 
@@ -191,6 +213,8 @@ class Progress:
         state = self._state
         if state is None:
             return Text("getting ready", style="dim")
+        if state.storing is not None:
+            return _storing(state.storing)
         steps = state.started.steps
         bar = ProgressBar(total=max(steps, 1), completed=state.step if steps else 1, width=24)
         times = f"{duration(self._clock() - state.since)}, {duration(state.left())} left"
@@ -204,6 +228,29 @@ class Progress:
             pieces.append(f"{name} {score(state.last.scores[name])}{state.best_text(name)}")
         second = Text("  ".join(pieces), style="red" if state.broken else "dim", no_wrap=True, overflow="ellipsis")
         return Group(first, second)
+
+
+def _storing(event: Storing) -> RenderableType:
+    bar = ProgressBar(total=event.rows, completed=event.done, width=24)
+    line = Table.grid(padding=(0, 2))
+    line.add_row(
+        bar, Text(f"{event.done:,}/{event.rows:,} rows"), Text("computing the frozen layers once", style="dim")
+    )
+    return line
+
+
+def _stored(event: Stored) -> str:
+    blocks = f"all {event.of}" if event.blocks == event.of else f"{event.blocks} of {event.of}"
+    if event.reused == event.rows:
+        how = "read from an earlier run"
+    else:
+        how = f"computed once in {duration(event.seconds)}"
+        how += f" ({event.reused:,} rows known already)" if event.reused else ""
+    place = "in memory" if event.folder is None else f"in {event.folder.parent}"
+    return (
+        f"{blocks} blocks are frozen: {how}, {size(event.size)} {place}; each step saves {event.share:.0%} of "
+        "a forward pass"
+    )
 
 
 def _start(event: Started) -> str:

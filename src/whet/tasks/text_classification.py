@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -90,21 +90,20 @@ class TextClassification:
         targets = label_reading.targets(rows, columns.label, self.problem, self.labels) if columns.label else None
         return Examples(tokens.inputs, targets, tokens.lengths, tokens.fills, tokens.truncated)
 
-    def collate(self, examples: Examples, indices: Sequence[int]) -> Batch:
+    def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
         import torch
 
         from whet.data.batch import pad
 
-        rows = np.asarray(indices)
-        inputs = {n: torch.from_numpy(pad(values, rows, examples.fills[n])) for n, values in examples.inputs.items()}
-        lengths = examples.lengths[rows]
+        inputs = {n: torch.from_numpy(pad(values, indices, examples.fills[n])) for n, values in examples.inputs.items()}
+        lengths = examples.lengths[indices]
         inputs["attention_mask"] = torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))
-        targets, weight = None, float(len(rows))
+        targets, weight = None, float(len(indices))
         if examples.targets is not None:
-            targets = torch.from_numpy(examples.targets[rows])
+            targets = torch.from_numpy(examples.targets[indices])
             if self.problem == "single_label" and (weights := self._weights()) is not None:
-                weight = float(weights[examples.targets[rows]].sum())
-        return Batch(inputs, targets, weight, len(rows), int(lengths.sum()))
+                weight = float(weights[examples.targets[indices]].sum())
+        return Batch(inputs, targets, weight, len(indices), int(lengths.sum()))
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         import torch

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
 from whet.core import Answer, Choice, Rows, Scores
+from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import peak_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
@@ -21,7 +22,7 @@ from whet.engine.predict import predict
 from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
 from whet.evaluate.baselines import baselines
-from whet.events import Evaluated, Events, Finished, Step, Stopped
+from whet.events import Evaluated, Events, Finished, Step, Stopped, Stored, Storing
 from whet.model.save import save
 from whet.recipe import HUB, Recipe
 from whet.report.terminal import Results
@@ -61,7 +62,8 @@ class Session:
         path = out or _free_name(prepared.values)
         folder = RunFolder.create(path, needed)
         folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
-        folder.write(run_folder.ENVIRONMENT, run_folder.environment())
+        environment = {**run_folder.environment(), "arithmetic": asdict(prepared.arithmetic)}
+        folder.write(run_folder.ENVIRONMENT, environment)
         folder.write(run_folder.DATA, _data(prepared))
         return cls(folder, prepared, None, 0.0)
 
@@ -71,7 +73,8 @@ class Session:
         folder = RunFolder.open(path)
         if folder.finished:
             raise RunFolderError(f"{path} has finished; its model is in {folder.model}. For a new run use 'whet train'")
-        prepared = prepare(recipes.parse(folder.recipe()))
+        arithmetic = Arithmetic(**folder.read(run_folder.ENVIRONMENT)["arithmetic"])
+        prepared = prepare(recipes.parse(folder.recipe()), arithmetic)
         before, now = folder.read(run_folder.DATA), _data(prepared)
         changed = [name for name, split in now["splits"].items() if split != before["splits"].get(name)]
         if changed:
@@ -99,8 +102,9 @@ class Session:
         """Train; every event is in the folder's log before it is yielded."""
         checkpoint, self.checkpoint = self.checkpoint, None
         for event in fit(self.prepared.job(self.folder.checkpoints, self.stop), checkpoint):
-            self.folder.append(event)
-            if isinstance(event, Step | Evaluated):
+            if not isinstance(event, Storing):
+                self.folder.append(event)
+            if isinstance(event, Step | Evaluated | Stored):
                 self._seconds += event.seconds
             if isinstance(event, Finished):
                 self._finished = event
@@ -114,7 +118,9 @@ class Session:
         prepared, splits = self.prepared, self.prepared.splits
         save(prepared.model, prepared.loaded.processor, self.folder.model)
         measured = "test" if "test" in splits else "validation"
-        predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
+        # As whoever loads the saved model computes.
+        with prepared.arithmetic.exact.active(prepared.device):
+            predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
         self._check_reload(predictions.values, splits[measured])
         test = prepared.task.score(predictions.values, prepared.examples[measured]) if measured == "test" else {}
         answers = prepared.task.answer(predictions.values)

@@ -1,0 +1,269 @@
+"""The frozen beginning of a model, computed once: by whom its outputs are kept, found again and trusted.
+
+What is stored is keyed by content: the frozen weights, the architecture, the arithmetic and the versions of the
+libraries make the key of a store; what the model reads of a row (its token numbers) makes the key of the row in it.
+So epochs, stages, seeds and runs share what is equal, and nothing stale can be found.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import psutil
+import torch
+import transformers
+from torch import Tensor, nn
+
+from whet.core import Batch, Examples, Mask, Ragged
+from whet.data.batch import sorted_batches
+from whet.engine.arithmetic import Precision
+from whet.engine.cut import NoCutError, Probe, find_prefix
+from whet.engine.job import Job
+from whet.engine.replay import Prefix
+from whet.engine.store import DIGEST, Store, Writer, make_room
+from whet.errors import RecipeError, SaveError
+from whet.events import NotStored, Stored, Storing
+from whet.model.freeze import frozen_depth
+from whet.model.parts import architecture
+
+Side: TypeAlias = Literal["train", "validation"]
+
+TOKENS = 4096
+"""Padded tokens of a batch of rows whose outputs are stored."""
+
+WORTHWHILE = 0.1
+"""Least share of a forward pass for which outputs are stored."""
+
+MEMORY = 0.25
+"""Largest share of the free memory that outputs may take where there is no room on the disk."""
+
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
+"""Relative distance of stored and fresh outputs that is rounding: their batches differ."""
+
+
+FOLDER, LIMIT = "WHET_CACHE", "WHET_CACHE_GB"
+"""Environment variables: where outputs are kept, and how many gigabytes of them."""
+GIGABYTES = 10.0
+
+
+def cache_folder() -> Path:
+    """Where this user keeps outputs of frozen layers, and what was measured of this machine."""
+    if FOLDER in os.environ:
+        return Path(os.environ[FOLDER]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whet"
+
+
+def cache_limit() -> int:
+    """Bytes of outputs that this user keeps; raises RecipeError where the variable holds no number."""
+    given = os.environ.get(LIMIT, "")
+    try:
+        gigabytes = float(given) if given else GIGABYTES
+    except ValueError:
+        gigabytes = -1.0
+    if not 0 <= gigabytes < float("inf"):
+        raise RecipeError(f"{LIMIT}: '{given}' is no number of gigabytes; set one, such as 10, or unset it")
+    return int(gigabytes * 1e9)
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A model whose frozen beginning is read instead of computed."""
+
+    prefix: Prefix
+    store: Store
+    places: Mapping[Side, np.ndarray]
+    """(N, 2) where the outputs of every row are."""
+
+    def forward(self, side: Side, batch: Batch, lengths: np.ndarray, indices: np.ndarray) -> Any:
+        """The model's outputs for a batch; ``lengths`` and ``indices`` are those of its rows."""
+        device = next(iter(batch.inputs.values())).device
+        values = [value.to(device) for value in self.store.gather(self.places[side][indices], int(lengths.max()))]
+        return self.prefix.replay(batch.inputs, lengths, values)
+
+
+def open_cache(
+    job: Job, mask: Mask, used: Mapping[Side, np.ndarray], step: int
+) -> Generator[Storing | Stored | NotStored, None, Cached | None]:
+    """Store what the frozen layers return for the rows in ``used``, unless it is stored already.
+
+    The model is in the modes of training with this mask. Returns None where nothing can be stored, which is told
+    where layers are frozen, and where a stop was requested meanwhile.
+    """
+    depth = frozen_depth(job.parts, mask)
+    if not depth or job.settings.cache == "off":
+        return None
+    started = time.perf_counter()
+    try:
+        with job.arithmetic.active(job.device):
+            prefix = find_prefix(job.model, mask, _probes(job))
+    except NoCutError as error:
+        yield NotStored(step, str(error))
+        return None
+    if prefix.share < WORTHWHILE:
+        yield NotStored(step, f"the frozen layers are only {prefix.share:.0%} of the work")
+        return None
+    key = prefix_key(job.model, mask, prefix, job.arithmetic.key)
+    digests = {side: row_digests(_examples(job, side), rows) for side, rows in used.items()}
+    lengths = {side: _examples(job, side).lengths[rows] for side, rows in used.items()}
+    store, refusal = _choose_store(job, prefix, key, digests, lengths)
+    if store is None:
+        yield NotStored(step, refusal)
+        return None
+    reused = sum(int((store.find(part)[:, 0] >= 0).sum()) for part in digests.values())
+    try:
+        if not (yield from _fill(job, prefix, store, used, digests, step)):
+            return None
+    except SaveError as error:
+        yield NotStored(step, str(error))
+        return None
+    places = {side: np.full((len(_examples(job, side)), 2), -1, dtype=np.int64) for side in used}
+    for side, rows in used.items():
+        places[side][rows] = store.find(digests[side])
+    cached = Cached(prefix, store, places)
+    if not _trusted(job, cached, used["train"]):
+        yield NotStored(step, "outputs depend on the rows beside them in the batch")
+        return None
+    count = sum(len(part) for part in used.values())
+    size = sum(store.bytes_of(part) for part in lengths.values())
+    seconds = time.perf_counter() - started
+    yield Stored(step, depth, len(job.parts.blocks), count, reused, size, store.folder, prefix.share, seconds)
+    return cached
+
+
+def prefix_key(model: nn.Module, mask: Mask, prefix: Prefix, arithmetic: str) -> str:
+    """What the stored outputs depend on besides the row: every frozen number, the architecture, the arithmetic."""
+    digest = hashlib.sha256()
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    forms = [[list(form.axes), str(form.dtype)] for form in prefix.stored]
+    told: dict[str, object] = {
+        "model": architecture(model),
+        "versions": versions,
+        "arithmetic": arithmetic,
+        "forms": forms,
+    }
+    told |= {"reads": prefix.reads, "modules": prefix.modules, "sources": prefix.sources}
+    digest.update(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name not in mask:
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:32]
+
+
+def row_digests(examples: Examples, rows: np.ndarray) -> np.ndarray:
+    """(len(rows),) what the model reads of each row, in 16 bytes."""
+    columns = [(name.encode(), examples.inputs[name]) for name in sorted(examples.inputs)]
+    return np.array([_row_digest(columns, int(row)) for row in rows], dtype=DIGEST)
+
+
+def _row_digest(columns: list[tuple[bytes, Ragged]], row: int) -> bytes:
+    digest = hashlib.blake2b(digest_size=DIGEST.itemsize)
+    for name, values in columns:
+        numbers = values[row]
+        digest.update(b"%s %s %d " % (name, numbers.dtype.str.encode(), len(numbers)))
+        digest.update(numbers.data)
+    return digest.digest()
+
+
+def _examples(job: Job, side: Side) -> Examples:
+    return job.train if side == "train" else job.validation
+
+
+def _probes(job: Job) -> tuple[Probe, Probe]:
+    """Two rows and three rows, whose longest differ where any do."""
+    lengths = job.train.lengths
+    order = np.argsort(lengths, kind="stable")
+    middle = order[len(order) // 2 :][:3]
+    others = order[lengths[order] != lengths[middle].max()][-2:]
+    few = np.resize(others if len(others) else order, 2)
+    return _probe(job, few), _probe(job, np.resize(middle, 3))
+
+
+def _probe(job: Job, rows: np.ndarray) -> Probe:
+    batch = job.task.collate(job.train, rows).to(job.device)
+
+    def observe(outputs: Any) -> list[Tensor]:
+        return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs))]
+
+    return Probe(batch.inputs, job.train.lengths[rows], observe)
+
+
+def _choose_store(
+    job: Job, prefix: Prefix, key: str, digests: Mapping[Side, np.ndarray], lengths: Mapping[Side, np.ndarray]
+) -> tuple[Store | None, str]:
+    """A store that can hold the rows, or why there is none."""
+    folder = job.cache_folder if job.settings.cache == "auto" else None
+    if folder is not None:
+        store = Store(prefix.stored, folder / key)
+        missing = sum(store.bytes_of(lengths[side][store.find(digests[side])[:, 0] < 0]) for side in digests)
+        if not missing or make_room(folder, missing, job.cache_limit, keep=folder / key):
+            return store, ""
+    store = Store(prefix.stored, None)
+    needed, room = sum(store.bytes_of(part) for part in lengths.values()), psutil.virtual_memory().available * MEMORY
+    if needed <= room:
+        return store, ""
+    return None, f"the outputs take {needed / 1e9:.1f} GB, there is room for {max(room, job.cache_limit) / 1e9:.1f} GB"
+
+
+def _fill(
+    job: Job,
+    prefix: Prefix,
+    store: Store,
+    used: Mapping[Side, np.ndarray],
+    digests: Mapping[Side, np.ndarray],
+    step: int,
+) -> Generator[Storing, None, bool]:
+    """Compute and store what is missing; False where a stop was requested before all of it was."""
+    for side, rows in used.items():
+        missing = np.flatnonzero(store.find(digests[side])[:, 0] < 0)
+        # Rows that read alike are computed once.
+        missing = missing[np.unique(digests[side][missing], return_index=True)[1]]
+        if not len(missing):
+            continue
+        examples = _examples(job, side)
+        lengths = examples.lengths[rows[missing]]
+        writer = Writer(store, lengths)
+        done = 0
+        try:
+            for chosen in sorted_batches(lengths, TOKENS):
+                if job.stop.reason is not None:
+                    break
+                indices = rows[missing[chosen]]
+                batch = job.task.collate(examples, indices).to(job.device)
+                with torch.inference_mode(), job.arithmetic.active(job.device):
+                    outputs = prefix.outputs(batch.inputs, lengths[chosen])
+                writer.add(digests[side][missing[chosen]], lengths[chosen], outputs)
+                done += len(chosen)
+                yield Storing(step, done, len(missing))
+        except BaseException:
+            writer.abandon()
+            raise
+        if done:
+            writer.finish()
+        if done < len(missing):
+            return False
+    return True
+
+
+def _trusted(job: Job, cached: Cached, rows: np.ndarray) -> bool:
+    """Are the stored outputs of a few rows, short and long ones, what the frozen layers return in another batch?"""
+    order = rows[np.argsort(job.train.lengths[rows], kind="stable")]
+    few = np.unique(np.concatenate([order[:2], order[len(order) // 2 :][:1], order[-1:]]))
+    lengths = job.train.lengths[few]
+    batch = job.task.collate(job.train, few).to(job.device)
+    with torch.inference_mode(), job.arithmetic.active(job.device):
+        fresh = cached.prefix.outputs(batch.inputs, lengths)
+    stored = cached.store.gather(cached.places["train"][few], int(lengths.max()))
+    real = torch.from_numpy(np.arange(int(lengths.max())) < lengths[:, None])
+    for form, a, b in zip(cached.prefix.stored, stored, fresh, strict=True):
+        found, expected = (t.cpu()[real] if "length" in form.axes else t.cpu() for t in (a, b))
+        distance = float((found.double() - expected.double()).norm() / expected.double().norm().clamp_min(1e-30))
+        if not distance <= TOLERANCE[job.arithmetic.precision]:
+            return False
+    return True

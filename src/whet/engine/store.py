@@ -1,0 +1,245 @@
+"""Rows of tensors without padding, found by the content of the row: in memory-mapped files, or in memory.
+
+::
+
+    FOLDER/<key>/<segment>/
+        segment.json      forms and number of rows
+        digests.npy       (n,) 16 bytes for each row: what it was computed from
+        lengths.npy       (n,) tokens of each row
+        0.bin  1.bin      one file per tensor: the rows one after the other
+
+A segment never changes after it was written and renamed, so several runs can read and write at once: two that compute
+the same rows at the same time write two segments, and one that is deleted stays readable for those that have it open.
+Where room is needed, the segment that was used longest ago goes first.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whet.engine.replay import Form
+from whet.errors import SaveError
+
+DIGEST = np.dtype("S16")
+_HEADER, _DIGESTS, _LENGTHS = "segment.json", "digests.npy", "lengths.npy"
+_ABANDONED = 24 * 3600
+"""Seconds after which a half-written segment is nobody's any more."""
+
+
+class Segment:
+    """Some rows that were computed together, in flat tensors: one per form, mapped from a file or in memory."""
+
+    def __init__(
+        self, forms: Sequence[Form], digests: np.ndarray, lengths: np.ndarray, values: Sequence[Tensor]
+    ) -> None:
+        self.forms = forms
+        self.digests = digests
+        self.lengths = lengths
+        self.values = values
+        self._starts = np.concatenate([[0], np.cumsum(lengths)])
+
+    def gather(self, rows: np.ndarray, length: int) -> list[Tensor]:
+        """The rows at these positions as (B, ...) tensors, padded with zeros to ``length``."""
+        return [self._gather(*pair, rows, length) for pair in zip(self.values, self.forms, strict=True)]
+
+    def _gather(self, values: Tensor, form: Form, rows: np.ndarray, length: int) -> Tensor:
+        inner = form.shape(1, 1)[1:]
+        if "length" not in form.axes:
+            return values.view(-1, *inner)[torch.from_numpy(rows)]
+        lengths = self.lengths[rows]
+        before = np.cumsum(lengths) - lengths
+        within = np.arange(int(lengths.sum())) - np.repeat(before, lengths)
+        read = torch.from_numpy(np.repeat(self._starts[rows], lengths) + within)
+        written = torch.from_numpy(np.repeat(np.arange(len(rows)) * length, lengths) + within)
+        padded = values.new_zeros(len(rows) * length, *inner[1:])
+        padded[written] = values.view(-1, *inner[1:])[read]
+        return padded.view(form.shape(len(rows), length))
+
+
+class Store:
+    """All segments of one key. ``folder`` is that key's own; None keeps everything in memory."""
+
+    def __init__(self, forms: Sequence[Form], folder: Path | None) -> None:
+        self.forms = forms
+        self.folder = folder
+        self.segments: list[Segment] = []
+        for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else ():
+            if (segment := _open(path, forms)) is not None:
+                self.segments.append(segment)
+
+    def find(self, digests: np.ndarray) -> np.ndarray:
+        """(N, 2) segment and position of the rows with these digests; -1 where there is none."""
+        places = np.full((len(digests), 2), -1, dtype=np.int64)
+        for number, segment in enumerate(self.segments):
+            order = np.argsort(segment.digests)
+            found = np.minimum(np.searchsorted(segment.digests, digests, sorter=order), len(order) - 1)
+            position = order[found]
+            here = (segment.digests[position] == digests) & (places[:, 0] < 0)
+            places[here] = np.stack([np.full(here.sum(), number), position[here]], axis=1)
+        return places
+
+    def gather(self, places: np.ndarray, length: int) -> list[Tensor]:
+        """The rows at these places as (B, ...) tensors, padded with zeros to ``length``."""
+        if (places[:, 0] == places[0, 0]).all():
+            only: Segment = self.segments[int(places[0, 0])]
+            return only.gather(places[:, 1], length)
+        tensors = [torch.zeros(form.shape(len(places), length), dtype=form.dtype) for form in self.forms]
+        for number in np.unique(places[:, 0]):
+            here = np.flatnonzero(places[:, 0] == number)
+            for whole, part in zip(tensors, self.segments[number].gather(places[here, 1], length), strict=True):
+                whole[torch.from_numpy(here)] = part
+        return tensors
+
+    def bytes_of(self, lengths: np.ndarray) -> int:
+        """What rows of these lengths take."""
+        return sum(_numbers(form, lengths) * form.dtype.itemsize for form in self.forms)
+
+
+class Writer:
+    """Fills one segment, batch by batch; raises SaveError where the disk refuses."""
+
+    def __init__(self, store: Store, lengths: np.ndarray) -> None:
+        self._store = store
+        self._digests: list[np.ndarray] = []
+        self._lengths: list[np.ndarray] = []
+        self._part: Path | None = None
+        self._filled = [0] * len(store.forms)
+        self._values: list[Tensor] = []
+        if store.folder is None:
+            self._values = [torch.empty(_numbers(form, lengths), dtype=form.dtype) for form in store.forms]
+            return
+        with _refusals(store.folder):
+            store.folder.mkdir(parents=True, exist_ok=True)
+            self._part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=store.folder))
+            self._files = [(self._part / f"{i}.bin").open("wb") for i in range(len(store.forms))]
+
+    def add(self, digests: np.ndarray, lengths: np.ndarray, tensors: Sequence[Tensor]) -> None:
+        """Append the rows of a batch; ``tensors`` are (B, ...), padded."""
+        for number, (form, tensor) in enumerate(zip(self._store.forms, tensors, strict=True)):
+            flat = tensor.detach().to("cpu")
+            if "length" in form.axes:
+                flat = flat[torch.from_numpy(np.arange(tensor.shape[1]) < lengths[:, None])]
+            flat = flat.contiguous().view(-1)
+            if self._part is None:
+                self._values[number][self._filled[number] : self._filled[number] + len(flat)] = flat
+            else:
+                with _refusals(self._part):
+                    self._files[number].write(flat.view(torch.uint8).numpy().data)
+            self._filled[number] += len(flat)
+        self._digests.append(digests)
+        self._lengths.append(lengths)
+
+    def finish(self) -> None:
+        """Make what was added part of the store, and durable where it is on the disk."""
+        digests, lengths = np.concatenate(self._digests), np.concatenate(self._lengths)
+        forms = self._store.forms
+        if self._part is None:
+            values = [v[:n] for v, n in zip(self._values, self._filled, strict=True)]
+            self._store.segments.append(Segment(forms, digests, lengths, values))
+            return
+        assert self._store.folder is not None
+        final = self._store.folder / self._part.name.strip(".").removesuffix(".part")
+        with _refusals(self._part):
+            for file in self._files:
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+            np.save(self._part / _DIGESTS, digests)
+            np.save(self._part / _LENGTHS, lengths)
+            (self._part / _HEADER).write_text(json.dumps(_header(forms, len(digests))), encoding="utf-8")
+            self._part.rename(final)
+        segment = _open(final, forms)
+        if segment is None:
+            raise SaveError(f"{final}: what was written cannot be read back")
+        self._store.segments.append(segment)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        if self._part is not None:
+            for file in self._files:
+                with contextlib.suppress(OSError):
+                    file.close()
+            shutil.rmtree(self._part, ignore_errors=True)
+
+
+def make_room(folder: Path, needed: int, limit: int, keep: Path) -> bool:
+    """Delete the segments used longest ago until ``needed`` more bytes fit below ``limit``; False where they cannot.
+
+    Those below ``keep`` stay. Never takes more than half of the disk's free room. Segments that others delete at the
+    same moment do no harm.
+    """
+    segments: list[tuple[float, int, Path]] = []
+    for path in folder.glob("*/*"):
+        with contextlib.suppress(OSError):
+            changed = path.stat().st_mtime
+            if path.name.endswith(".part"):
+                if time.time() - changed > _ABANDONED:
+                    shutil.rmtree(path, ignore_errors=True)
+                continue
+            segments.append((changed, sum(file.stat().st_size for file in path.iterdir()), path))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free // 2
+    except OSError:
+        return False
+    used = sum(size for _, size, _ in segments)
+    if needed > min(limit, free + used):
+        return False
+    for _, size, path in sorted(s for s in segments if s[2].parent != keep):
+        if used + needed <= limit and needed <= free:
+            break
+        # Under another name first: what is half deleted must not look like a segment.
+        hidden = path.with_name(f".{path.name}.part")
+        with contextlib.suppress(OSError):
+            path.rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+        used -= size
+        free += size // 2
+    return used + needed <= limit and needed <= free
+
+
+def _open(path: Path, forms: Sequence[Form]) -> Segment | None:
+    """The segment at a path; None where it is not whole, of other forms, or gone."""
+    try:
+        header = json.loads((path / _HEADER).read_text(encoding="utf-8"))
+        digests, lengths = np.load(path / _DIGESTS), np.load(path / _LENGTHS)
+        if header != _header(forms, len(digests)) or len(lengths) != len(digests) or not len(digests):
+            return None
+        values = []
+        for number, form in enumerate(forms):
+            numbers = _numbers(form, lengths)
+            file = path / f"{number}.bin"
+            if file.stat().st_size != numbers * form.dtype.itemsize:
+                return None
+            values.append(torch.from_file(str(file), shared=False, size=numbers, dtype=form.dtype))
+        # The time of the last use decides what goes first.
+        os.utime(path)
+        return Segment(forms, digests.astype(DIGEST), lengths, values)
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _header(forms: Sequence[Form], rows: int) -> dict[str, object]:
+    return {"rows": rows, "forms": [[list(form.axes), str(form.dtype)] for form in forms]}
+
+
+def _numbers(form: Form, lengths: np.ndarray) -> int:
+    """How many numbers rows of these lengths have."""
+    return int(lengths.sum() if "length" in form.axes else len(lengths)) * int(np.prod(form.shape(1, 1)))
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SaveError(f"{path} cannot be written: {error}") from error
