@@ -1,14 +1,20 @@
+import itertools
 import json
+import math
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.engine.jobs import files_of_at_most
@@ -34,6 +40,10 @@ def checkpoint(step: int, numbers: int = 6) -> Checkpoint:
 
 def same(one: Tensors, other: Tensors) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    return bytes(tensor.reshape(-1).view(torch.uint8).numpy())
 
 
 def steps_of(folder: Path) -> list[str]:
@@ -232,6 +242,12 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def flip_last(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -385,7 +401,110 @@ def test_a_disk_that_stores_something_else_is_noticed_at_once(tmp_path: Path, mo
     assert steps_of(tmp_path) == ["step-00000004"]
 
 
+def test_what_the_disk_changed_before_it_was_read_back_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its digest is taken of the changed file, so only a comparison with what should be there can tell.
+    def garbled(tensors: Tensors, path: Path) -> None:
+        save_file({name: tensor.clone() for name, tensor in tensors.items()}, path)
+        if path.name == "weights.safetensors":
+            flip_last(path)
+
+    state.write(tmp_path, checkpoint(4))
+    monkeypatch.setattr(state, "save_file", garbled)
+    assert_refused(tmp_path, "weights.safetensors is damaged")
+    assert steps_of(tmp_path) == ["step-00000004"]
+
+
+def test_weights_that_are_no_numbers_are_read_back_as_they_are(tmp_path: Path) -> None:
+    odd = torch.tensor([math.nan, -0.0, math.inf, -math.inf])
+    weights = {f"{dtype}": odd.to(dtype) for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
+    weights |= {"truth": torch.tensor([True, False]), "nothing": torch.zeros(0, 3), "one": torch.tensor(-0.0)}
+    read = state.read(state.write(tmp_path, replace(checkpoint(1), weights=weights))).weights
+    assert read.keys() == weights.keys()
+    assert all(bytes_of(tensor) == bytes_of(weights[name]) for name, tensor in read.items())
+
+
+def test_the_name_of_a_new_folder_is_on_the_disk_before_a_checkpoint_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = tmp_path / "run" / "checkpoints" / "step-00000006"
+    flushed: dict[bool, set[int]] = {False: set(), True: set()}
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed[final.exists()].add(os.fstat(handle).st_ino))
+    state.write(final.parent, checkpoint(6))
+    assert {path.stat().st_ino for path in (tmp_path, tmp_path / "run")} <= flushed[False]
+
+
 def test_a_file_in_the_place_of_the_folder_is_an_error_of_saving(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("in the way")
     with pytest.raises(SaveError, match="checkpoints/step-00000001 could not be written"):
         state.write(tmp_path / "checkpoints", checkpoint(1))
+
+
+def test_a_file_in_the_place_of_a_checkpoint_is_an_error_of_saving(tmp_path: Path) -> None:
+    (tmp_path / "step-00000001").write_text("in the way")
+    with pytest.raises(SaveError, match="step-00000001 could not be written"):
+        state.write(tmp_path, checkpoint(1))
+    assert steps_of(tmp_path) == ["step-00000001"]
+
+
+# --- the process is killed --------------------------------------------------------------------------------------
+
+TOUCHING = {"open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "shutil.rmtree"}
+"""What Python tells its audit hooks before it touches the disk."""
+
+
+def killed_before(number: int, write: Callable[[], object]) -> bool:
+    """Do ``write`` in a child that kills itself before it touches the disk for the ``number``th time, from 1 on.
+
+    False where it is done before that.
+    """
+    child = os.fork()
+    if child == 0:
+        touched, done = 0, False
+
+        def watch(event: str, _: object) -> None:
+            nonlocal touched
+            if event in TOUCHING:
+                touched += 1
+                if touched == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(watch)
+            write()
+            done = True
+        finally:
+            # Whatever happened, a child must not go on with the tests.
+            os._exit(0 if done else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+SITUATIONS: dict[str, list[int]] = {
+    "first": [],
+    "third, so that one goes": [2, 4],
+    "once more": [2, 4, 6],
+}
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
+@pytest.mark.parametrize("before", SITUATIONS.values(), ids=SITUATIONS)
+def test_whatever_the_moment_a_kill_leaves_whole_checkpoints_only(tmp_path: Path, before: list[int]) -> None:
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        for step in before:
+            state.write(folder, checkpoint(step))
+        killed = killed_before(number, partial(state.write, folder, checkpoint(6)))
+        taken, complaints = state.newest(folder)
+        assert complaints == []
+        assert taken is not None or not before
+        state.write(folder, checkpoint(10))
+        assert "step-00000010" in steps_of(folder)
+        assert len(steps_of(folder)) <= KEPT
+        if not killed:
+            assert taken is not None
+            assert taken.progress.step == 6
+            break
+    assert number > 20
