@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,6 +25,9 @@ from whet.errors import DataError, RecipeError
 from whet.model.load import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
 from whet.recipe import Recipe
+
+LONG = 0.95
+"""Share of the rows that are at most as long as attention is chosen for."""
 
 SMALL = 130_000_000
 """Up to so many parameters a model is fully fine-tuned unless the recipe names a method."""
@@ -93,15 +97,17 @@ def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
         "training": resolve.training_values(recipe, method.defaults, task.metric),
         "seed": recipe.seed,
     }
-    if arithmetic is None:
-        arithmetic, why_this = choose(recipe.training.precision, device, cache_folder())
-        decided.append(Choice("training.precision", arithmetic.precision, "inferred", why_this))
-    values["training"]["precision"] = arithmetic.precision
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
     model = method.attach(loaded.model, plain)
     parts = parts_of(model, loaded.fresh)
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
+    if arithmetic is None:
+        # Rows of like length stand together, so nearly all batches are shorter than this.
+        long = int(np.quantile(examples["train"].lengths, LONG))
+        arithmetic, why_this = choose(recipe.training.precision, device, cache_folder(), long)
+        decided.append(Choice("training.precision", arithmetic.precision, "inferred", why_this))
+    values["training"]["precision"] = arithmetic.precision
     values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
         *([Choice("method.name", method_name, "inferred", why)] if why else []),

@@ -18,13 +18,18 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
+from torch.nn import functional
 
+from whet.engine.kernels import Kernels
 from whet.errors import RecipeError
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 
 _SHAPES = ((512, 384, 1536), (2048, 768, 768))
 """Rows, width in and width out of the products that are timed: a small training step, and a large batch."""
+
+_LENGTHS = (32, 128)
+"""Tokens of the rows over which attention is timed."""
 
 FP32_ERROR = 2e-6
 """Largest relative error of a product that still counts as fp32."""
@@ -42,11 +47,13 @@ class Arithmetic:
     """Library for fp32 products on a CPU."""
     threads: int | None = None
     """Threads on a CPU; None leaves torch's own number."""
+    attention: Literal["eager"] | None = None
+    """Implementation of attention in training; None leaves the model's own."""
 
     @property
     def key(self) -> str:
         """What decides the last bits of a result, but for the number of threads."""
-        return f"{self.precision} {self.products}"
+        return f"{self.precision} {self.products} {self.attention}"
 
     @property
     def exact(self) -> "Arithmetic":
@@ -77,6 +84,8 @@ class Measured:
     onednn: float
     onednn_error: float
     bf16: float
+    eager_gain: dict[str, float]
+    """How many times faster plain attention is than torch's fused one, forward and backward, by tokens of a row."""
     threads: int
     """Number of threads that was fastest."""
 
@@ -86,17 +95,25 @@ class Measured:
         exact = self.onednn_error <= FP32_ERROR and self.onednn > GAIN * self.mkl
         return Arithmetic("fp32", "onednn" if exact else "mkl", self.threads)
 
+    def attention(self, length: int) -> Literal["eager"] | None:
+        """What computes attention over rows of so many tokens fastest in training; plain attention only where it is
+        measured, as its memory grows with the square of the length."""
+        fitting = [gain for tokens, gain in self.eager_gain.items() if int(tokens) >= length]
+        return "eager" if fitting and fitting[0] >= GAIN else None
+
     @property
     def fp32_speed(self) -> float:
         """Of that arithmetic."""
         return self.onednn if self.fp32.products == "onednn" else self.mkl
 
 
-def choose(precision: Precision | None, device: torch.device, folder: Path | None) -> tuple[Arithmetic, str]:
+def choose(
+    precision: Precision | None, device: torch.device, folder: Path | None, length: int
+) -> tuple[Arithmetic, str]:
     """The arithmetic for a run, and why; ``precision`` is what the user wants, None leaves it to the measurement.
 
-    On a CPU speed and error are measured once and kept below ``folder``. Raises RecipeError where the device cannot
-    compute like this.
+    ``length`` is how many tokens long rows have. On a CPU speed and error are measured once and kept below ``folder``.
+    Raises RecipeError where the device cannot compute like this.
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -110,12 +127,13 @@ def choose(precision: Precision | None, device: torch.device, folder: Path | Non
         return Arithmetic(), f"bf16 is not tried on '{device.type}'"
     measured = _kept(folder) or _keep(folder, measure())
     gain = measured.bf16 / measured.fp32_speed
+    attention = measured.attention(length)
     told = f"bf16 products are {gain:.1f} times as fast as fp32 here ({measured.bf16 / 1e9:.0f} GFLOP/s)"
     if precision == "bf16" and gain < 1 / GAIN:
         raise RecipeError(f"training.precision: {told}, so it would only lose accuracy; use fp32, or leave it out")
     if (precision or ("bf16" if gain >= GAIN else "fp32")) == "bf16":
-        return Arithmetic("bf16", measured.fp32.products, measured.threads), told
-    return measured.fp32, told
+        return replace(measured.fp32, precision="bf16", attention=attention), told
+    return replace(measured.fp32, attention=attention), told
 
 
 def measure() -> Measured:
@@ -135,6 +153,7 @@ def measure() -> Measured:
             onednn=_speed(torch.float32, "onednn"),
             onednn_error=_error("onednn"),
             bf16=_speed(torch.bfloat16, "mkl"),
+            eager_gain={str(length): _eager_gain(length) for length in _LENGTHS},
             threads=threads,
         )
     finally:
@@ -150,6 +169,24 @@ def _speed(dtype: torch.dtype, products: Literal["mkl", "onednn"]) -> float:
             seconds += _best(lambda a=a, b=b: torch.nn.functional.linear(a, b))  # type: ignore[misc]
             operations += 2 * rows * width_in * width_out
     return operations / seconds
+
+
+def _eager_gain(length: int) -> float:
+    """Seconds of torch's fused attention over those of plain attention, for 512 tokens in rows of this length."""
+    shape = (512 // length, 12, length, 32)
+    query, key, value = (torch.randn(shape).to(torch.bfloat16).requires_grad_() for _ in range(3))
+
+    def fused() -> None:
+        functional.scaled_dot_product_attention(query, key, value, dropout_p=0.1).sum().backward()  # type: ignore[no-untyped-call]
+
+    def plain() -> None:
+        with Kernels():
+            weights = (query @ key.transpose(2, 3) * shape[3] ** -0.5).softmax(-1, dtype=torch.float32)
+            output = functional.dropout(weights.to(query.dtype), 0.1) @ value
+        output.sum().backward()  # type: ignore[no-untyped-call]
+
+    with torch.random.fork_rng(devices=[]):
+        return _best(fused) / _best(plain)
 
 
 def _best(work: Callable[[], object], budget: float = 0.02) -> float:

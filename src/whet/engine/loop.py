@@ -22,20 +22,24 @@ import copy
 import math
 import time
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from whet.core import Batch, Mask, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.cache import Cached, Side, open_cache
+from whet.engine.device import keep_freed_memory
 from whet.engine.job import Job
-from whet.engine.optim import build_optimizer, parameter_groups, set_pace
+from whet.engine.kernels import Kernels, round_frozen
+from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace, tables
 from whet.engine.predict import score
+from whet.engine.rows import RowAdamW
 from whet.engine.schedule import pace, stage_ends
 from whet.engine.state import Checkpoint, Progress
 from whet.errors import DivergedError, RecipeError
@@ -53,6 +57,7 @@ from whet.events import (
     Storing,
 )
 from whet.model.freeze import apply, set_training_modes, training_modes
+from whet.model.parts import attention, set_attention
 
 
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
@@ -62,6 +67,20 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
     for the validation rows are no longer finite, SaveError when the disk refuses a checkpoint, RunFolderError when the
     checkpoint is of another job, RecipeError when the validation rows do not define the metric.
     """
+    chosen, own = job.arithmetic.attention, attention(job.model)
+    if job.device.type == "cpu":
+        keep_freed_memory()
+    if chosen is None or own != "sdpa":
+        yield from _fit(job, checkpoint)
+        return
+    set_attention(job.model, chosen)
+    try:
+        yield from _fit(job, checkpoint)
+    finally:
+        set_attention(job.model, own)
+
+
+def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
     run = _Run(job, checkpoint)
     progress = run.progress
     yield Started(
@@ -89,7 +108,7 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
                 yield run.save()
             yield Stopped(progress.step, job.stop.reason, resumable=job.checkpoints is not None)
             return
-    state.restore_weights(job.model, run.every_mask, run.best)
+    run.take_best()
     yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure())
 
 
@@ -115,6 +134,8 @@ class _Run:
         self.rate = 0.0
         self.modes: dict[str, bool] = {}
         self.cached: Cached | None = None
+        self.tables: frozenset[int] = frozenset()
+        self.rounded: dict[int, Tensor] = {}
         job.model.to(job.device)
         # A step that was broken off, in a run before this one, may have left gradients.
         job.model.zero_grad(set_to_none=True)
@@ -129,6 +150,7 @@ class _Run:
 
     def enter_stage(self, number: int) -> None:
         """Let another mask hold; parameters that trained before keep their moments."""
+        self._settle()
         job, stage = self.job, self.job.stages[number]
         self.stage = number
         apply(job.model, job.parts, stage.mask)
@@ -138,6 +160,8 @@ class _Run:
         moments = self._moments()
         self.optimizer, self.names = build_optimizer(groups, job.settings), names
         self.resting = state.restore_optimizer(self.optimizer, self.names, moments)
+        self.tables = tables(job.model, job.settings, job.device)
+        self.rounded = round_frozen(job.model) if job.arithmetic.precision == "bf16" else {}
 
     def _moments(self) -> state.Tensors:
         """Those of the parameters that train now, and of those that trained in an earlier stage and rest."""
@@ -190,11 +214,12 @@ class _Run:
         with job.arithmetic.active(job.device):
             for batch, part in zip(batches, parts, strict=True):
                 moved = batch.to(job.device)
-                share = job.task.loss(self._forward("train", moved, part), moved) / weight
+                with self._kernels():
+                    share = job.task.loss(self._forward("train", moved, part), moved) / weight
                 share.backward()  # type: ignore[no-untyped-call]
                 loss += float(share.detach())
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm or math.inf))
+        parameters = (p for group in self.optimizer.param_groups for p in group["params"])
+        norm = clip(parameters, settings.max_gradient_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
             raise self._diverged(progress.step + 1, what)
@@ -211,6 +236,19 @@ class _Run:
             tokens=sum(batch.tokens for batch in batches),
             seconds=time.perf_counter() - started,
         )
+
+    def _kernels(self) -> AbstractContextManager[object]:
+        """Faster ways to compute the same, where the run is on a CPU."""
+        if self.job.device.type != "cpu":
+            return nullcontext()
+        assert self.optimizer is not None
+        heard = self.optimizer.about_to_read if isinstance(self.optimizer, RowAdamW) else None
+        return Kernels(self.tables, heard, self.rounded)
+
+    def _settle(self) -> None:
+        """Make the weights what they are: updates of rows that no step has read were put off."""
+        if isinstance(self.optimizer, RowAdamW):
+            self.optimizer.settle()
 
     def _indices(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, self.steps_per_epoch)
@@ -264,6 +302,7 @@ class _Run:
     def measure(self) -> Scores:
         """Scores of the validation rows; the metric that picks the best weights is there, and finite."""
         job, metric = self.job, self.job.settings.metric
+        self._settle()
         try:
             with job.arithmetic.active(job.device):
                 forward = partial(self._forward, "validation")
@@ -279,6 +318,11 @@ class _Run:
             if not math.isfinite(scores[name]):
                 raise self._diverged(self.progress.step, f"{name} on the validation rows is {scores[name]}")
         return scores
+
+    def take_best(self) -> None:
+        """Bring the best weights back; there is nothing left to update."""
+        self.optimizer = None
+        state.restore_weights(self.job.model, self.every_mask, self.best)
 
     def _better(self, scores: Scores) -> bool:
         metric, best = self.job.settings.metric, self.progress.best_scores

@@ -6,6 +6,7 @@ rate, the stem slowest (Howard and Ruder 2018, arXiv 1801.06146; Clark et al. 20
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from whet.core import Mask, Parts
 from whet.engine.job import Settings
+from whet.engine.rows import RowAdamW, large_tables
 from whet.engine.schedule import Pace
 
 BETA2 = 0.999
@@ -40,14 +42,34 @@ def parameter_groups(model: nn.Module, parts: Parts, mask: Mask, settings: Setti
 
 
 def build_optimizer(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:
-    """Fused AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) or fused SGD with Nesterov momentum."""
+    """Fused AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) or SGD with Nesterov momentum."""
     plain = [{key: value for key, value in group.items() if key != "names"} for group in groups]
     if settings.optimizer == "sgd":
         nesterov = settings.momentum > 0
         return torch.optim.SGD(
             plain, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True
         )
-    return torch.optim.AdamW(plain, lr=settings.learning_rate, betas=(0.9, BETA2), fused=True)
+    return RowAdamW(plain, lr=settings.learning_rate, betas=(0.9, BETA2), fused=True)
+
+
+def tables(model: nn.Module, settings: Settings, device: torch.device) -> frozenset[int]:
+    """Ids of the embedding weights that are updated by row: large ones, on a CPU, with AdamW of a constant momentum."""
+    moves_momentum = settings.schedule["name"] == "one_cycle"
+    by_row = settings.optimizer == "adamw" and device.type == "cpu" and not moves_momentum
+    return large_tables(model) if by_row else frozenset()
+
+
+def clip(parameters: Iterable[nn.Parameter], largest: float | None) -> float:
+    """Scale the gradients down to a norm of ``largest`` where it is more; returns the norm before."""
+    with_gradients = [p for p in parameters if p.grad is not None]
+    for parameter in with_gradients:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+    gradients = [p.grad.values() if p.grad.is_sparse else p.grad for p in with_gradients if p.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    if largest is not None and norm > largest:
+        torch._foreach_mul_(gradients, largest / (norm + 1e-6))
+    return norm
 
 
 def set_pace(optimizer: torch.optim.Optimizer, settings: Settings, stage_scale: float, pace: Pace) -> float:

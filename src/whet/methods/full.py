@@ -24,7 +24,7 @@ class Full:
     number four bytes of weight, four of gradient and eight of optimiser state.
     """
 
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-4, schedule="linear", warmup=0.1)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=5e-5, schedule="linear", warmup=0.1)
     keeps_base: ClassVar[bool] = False
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:  # noqa: ARG002

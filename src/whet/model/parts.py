@@ -136,6 +136,16 @@ def architecture(model: nn.Module) -> str:
     return json.dumps([config, kinds], sort_keys=True, default=str)
 
 
+def attention(model: nn.Module) -> str:
+    """What computes a model's attention: ``sdpa``, ``eager`` or another of transformers' implementations."""
+    return str(_root(model)[1].config._attn_implementation)
+
+
+def set_attention(model: nn.Module, implementation: str) -> None:
+    """Let another implementation compute a model's attention."""
+    _root(model)[1].set_attn_implementation(implementation)
+
+
 def longest_input(model: PreTrainedModel) -> int | None:
     """How many tokens a text model can read at a time; None where its positions have no end."""
     positions: int | None = getattr(model.config, "max_position_embeddings", None)
