@@ -10,6 +10,7 @@ Shape letters, the same in every docstring of the project:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +96,21 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[int]], dtype: type[np.integer] = np.int32) -> Ragged:
-        arrays = [np.asarray(row, dtype=dtype) for row in rows]
-        starts = np.zeros(len(arrays) + 1, dtype=np.int64)
-        np.cumsum([len(array) for array in arrays], out=starts[1:])
-        return cls(np.concatenate(arrays) if arrays else np.zeros(0, dtype=dtype), starts)
+        """The rows in one array; raises OverflowError for a number that ``dtype`` cannot hold."""
+        listed = list(rows)
+        starts = np.zeros(len(listed) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in listed], out=starts[1:])
+        # Number by number: an array for each row takes far more room than the numbers in it.
+        return cls(np.fromiter(itertools.chain.from_iterable(listed), dtype, count=int(starts[-1])), starts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """The rows of all parts, one part after the other."""
+        if not parts:
+            return cls.of([])
+        lengths = np.concatenate([part.lengths for part in parts])
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        return cls(np.concatenate([part.values for part in parts]), starts)
 
     def __len__(self) -> int:
         return len(self.starts) - 1

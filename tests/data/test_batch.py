@@ -102,3 +102,21 @@ def test_padding_keeps_the_values_and_fills_the_right(rows: list[list[int]], dat
     longest = max(len(rows[index]) for index in chosen)
     assert array.tolist() == [rows[index] + [-7] * (longest - len(rows[index])) for index in chosen]
     assert array.dtype == np.int64
+
+
+def test_no_rows_of_many_are_padded_to_nothing() -> None:
+    assert pad(Ragged.of([[1, 2], [3]]), np.zeros(0, dtype=np.int64), fill=0).shape == (0, 0)
+
+
+@given(st.lists(st.lists(st.lists(st.integers(-9, 99), max_size=5), max_size=5), max_size=4))
+def test_joined_rows_are_those_of_all_parts(parts: list[list[list[int]]]) -> None:
+    joined = Ragged.joined([Ragged.of(part) for part in parts])
+    expected = [row for part in parts for row in part]
+    assert [joined[row].tolist() for row in range(len(joined))] == expected
+    assert joined.lengths.tolist() == [len(row) for row in expected]
+    assert joined.values.dtype == np.int32
+
+
+def test_a_number_too_large_for_a_token_is_no_other_number() -> None:
+    with pytest.raises(OverflowError):
+        Ragged.of([[1], [2**31]])

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
-from tests.conftest import POSITIONS
+from tests.conftest import POSITIONS, sentences
 from whet.core import Rows
-from whet.data.tokens import LONGEST, limit, tokenise
+from whet.data.tokens import CHUNK, LONGEST, limit, tokenise
 from whet.errors import DataError, RecipeError
 
 
@@ -47,6 +48,44 @@ def test_only_long_rows_lose_their_end_and_are_counted(processor: PreTrainedToke
     assert tokens.truncated == 2
     assert words(processor, tokens.inputs["input_ids"][1].tolist()) == ["[CLS]", "a", "good", "film", "and", "[SEP]"]
     assert tokenise(rows(*texts), ["text"], processor, 9).truncated == 0
+
+
+def read_one_by_one(
+    processor: PreTrainedTokenizerBase, columns: list[list[str]], longest: int
+) -> tuple[dict[str, list[list[int]]], int]:
+    """What ``tokenise`` should find, as plain lists, with one call for each row; the rows that were cut."""
+    options = {"return_attention_mask": False, "verbose": False}
+    whole = [processor(*texts, **options)["input_ids"] for texts in zip(*columns, strict=True)]
+    cut = [processor(*texts, truncation=True, max_length=longest, **options) for texts in zip(*columns, strict=True)]
+    inputs = {name: [row[name] for row in cut] for name in cut[0]}
+    return inputs, sum(len(numbers) > longest for numbers in whole)
+
+
+@pytest.mark.parametrize("kind", ["fast", "cut on the left", "written in Python"])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_many_rows_are_read_like_each_of_them(tiny_model: Path, kind: str, columns: int) -> None:
+    tokenizer: PreTrainedTokenizerBase
+    if kind == "written in Python":
+        tokenizer = ByT5Tokenizer()
+    else:
+        side = "left" if kind == "cut on the left" else "right"
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model, truncation_side=side)
+    texts = [text for text, _ in sentences(CHUNK + 70)]
+    lengths = np.random.default_rng(0).integers(1, 6, (columns, len(texts)))
+    parts = [[" ".join(t.split()[:n]) for t, n in zip(texts, each, strict=True)] for each in lengths.tolist()]
+    longest = {1: 5, 2: 9}[columns] * (4 if kind == "written in Python" else 1)
+    names = ["text", "other"][:columns]
+    tokens = tokenise(
+        Rows(dict(zip(names, map(list, parts), strict=True)), "d", range(len(texts))), names, tokenizer, longest
+    )
+    expected, cut = read_one_by_one(tokenizer, parts, longest)
+    assert 0 < cut < len(texts)
+    assert tokens.truncated == cut
+    assert tokens.inputs.keys() == expected.keys()
+    for name, values in tokens.inputs.items():
+        assert values.values.dtype == np.int32
+        assert [values[row].tolist() for row in range(len(values))] == expected[name]
+    assert tokens.lengths.tolist() == [len(row) for row in expected["input_ids"]]
 
 
 def test_every_input_has_what_pads_it(processor: PreTrainedTokenizerBase) -> None:

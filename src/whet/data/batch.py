@@ -51,8 +51,10 @@ def sorted_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
 
 def pad(rows: Ragged, indices: np.ndarray, fill: int) -> np.ndarray:
     """(B, T) values of the rows at ``indices``, filled up on the right to the longest of them."""
-    lengths = rows.lengths[indices]
-    padded = np.full((len(indices), int(lengths.max(initial=0))), fill, dtype=np.int64)
-    for position, index in enumerate(indices):
-        padded[position, : lengths[position]] = rows[int(index)]
-    return padded
+    starts = rows.starts[indices]
+    # Not rows.lengths, which counts every row of the data set.
+    lengths = rows.starts[indices + 1] - starts
+    positions = np.arange(int(lengths.max(initial=0)))
+    # Behind the end of a row stands the next row, and behind the last one nothing: neither is taken over.
+    values = rows.values.take(starts[:, None] + positions, mode="clip")
+    return np.where(positions < lengths[:, None], values, np.int64(fill))

@@ -13,6 +13,9 @@ from whet.errors import DataError, RecipeError
 LONGEST = 512
 """Tokens that are read of a row unless the recipe says otherwise; the cost of attention grows with their square."""
 
+CHUNK = 512
+"""Rows that are tokenised at once: what the tokenizer returns takes fifty times the room of the numbers alone."""
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -43,9 +46,14 @@ def tokenise(rows: Rows, columns: Sequence[str], processor: PreTrainedTokenizerB
 
     Raises DataError for texts in which the tokenizer finds nothing.
     """
-    texts = [[str(value) for value in rows.columns[name]] for name in columns]
-    inputs, truncated = _numbers(texts, processor, longest) if len(rows) else ({"input_ids": []}, 0)
-    ragged = {name: Ragged.of(values) for name, values in inputs.items()}
+    chunks, truncated = [], 0
+    for start in range(0, len(rows), CHUNK):
+        texts = [[str(value) for value in rows.columns[name][start : start + CHUNK]] for name in columns]
+        numbers, cut = _numbers(texts, processor, longest)
+        chunks.append({name: Ragged.of(values) for name, values in numbers.items()})
+        truncated += cut
+    names = chunks[0] if chunks else ["input_ids"]
+    ragged = {name: Ragged.joined([chunk[name] for chunk in chunks]) for name in names}
     lengths = ragged["input_ids"].lengths
     blank = np.flatnonzero(lengths == 0).tolist()
     if blank:
@@ -58,16 +66,15 @@ def tokenise(rows: Rows, columns: Sequence[str], processor: PreTrainedTokenizerB
 def _numbers(
     texts: list[list[str]], processor: PreTrainedTokenizerBase, longest: int
 ) -> tuple[dict[str, list[list[int]]], int]:
-    """Rows by the name of the model's argument, and how many were cut; only those are tokenised again."""
+    """Some rows by the name of the model's argument, and how many of them were cut."""
     options = {"return_attention_mask": False, "verbose": False}
-    whole = processor(*texts, truncation=False, **options)
-    inputs = {name: list(whole[name]) for name in processor.model_input_names if name in whole}
-    long = [row for row, numbers in enumerate(inputs["input_ids"]) if len(numbers) > longest]
-    if long:
-        cut = processor(
-            *[[column[i] for i in long] for column in texts], truncation=True, max_length=longest, **options
-        )
-        for name, values in inputs.items():
-            for position, row in enumerate(long):
-                values[row] = cut[name][position]
-    return inputs, len(long)
+    read = processor(*texts, truncation=True, max_length=longest, **options)
+    inputs = {name: read[name] for name in processor.model_input_names if name in read}
+    if read.encodings is not None:
+        return inputs, sum(bool(encoding.overflowing) for encoding in read.encodings)
+    # Tokenizers written in Python do not tell what they cut off: a row that fills the limit may have been longer.
+    full = [row for row, numbers in enumerate(read["input_ids"]) if len(numbers) >= longest]
+    if not full:
+        return inputs, 0
+    whole = processor(*[[column[row] for row in full] for column in texts], truncation=False, **options)
+    return inputs, sum(len(numbers) > longest for numbers in whole["input_ids"])
