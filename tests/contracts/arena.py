@@ -26,6 +26,7 @@ from whet.core import (
     Scores,
     Task,
 )
+from whet.engine.cut import Probe
 from whet.engine.job import Job, Settings
 from whet.engine.loop import fit
 from whet.engine.state import Checkpoint
@@ -94,12 +95,27 @@ class TensorTask:
 
 
 @dataclass(frozen=True)
+class TrimmedTask(TensorTask):
+    """Texts of different lengths: a batch is as wide as its longest row."""
+
+    def examples(self) -> Examples:
+        return replace(super().examples(), lengths=self.inputs["attention_mask"].sum(1).numpy())
+
+    def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
+        batch, lengths = super().collate(examples, indices), examples.lengths[indices]
+        inputs = {name: value[:, : int(lengths.max())].contiguous() for name, value in batch.inputs.items()}
+        return replace(batch, inputs=inputs, tokens=int(lengths.sum()))
+
+
+@dataclass(frozen=True)
 class Fight:
     """One method on one backbone."""
 
     backbone: Backbone
     method_name: str
     options: Mapping[str, Any]
+    trimmed: bool = False
+    """Whether texts are as long as they are; otherwise every batch is padded to the same width."""
 
     @property
     def method(self) -> Method:
@@ -109,7 +125,8 @@ class Fight:
     @property
     def task(self) -> TensorTask:
         targets = torch.randint(0, CLASSES, (ROWS,), generator=torch.Generator().manual_seed(1))
-        return TensorTask(self.backbone.inputs(ROWS, 0), targets)
+        inputs = self.backbone.inputs(ROWS, 0)
+        return (TrimmedTask if self.trimmed and "attention_mask" in inputs else TensorTask)(inputs, targets)
 
     def attached(self, *, dropout: float | None = None) -> tuple[nn.Module, Parts]:
         """A fresh model with the method attached, always the same one."""
@@ -146,6 +163,16 @@ class Fight:
 
     def __repr__(self) -> str:
         return f"{self.method_name}-{self.backbone}"
+
+
+def probe(job: Job, rows: np.ndarray) -> Probe:
+    """Training rows as a batch to look for the frozen beginning with."""
+    batch = job.task.collate(job.train, rows)
+
+    def observe(outputs: Any) -> list[Tensor]:
+        return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs))]
+
+    return Probe(batch.inputs, job.train.lengths[rows], observe)
 
 
 SETTINGS = Settings(learning_rate=1e-3, epochs=2, batch_size=4, seed=3)

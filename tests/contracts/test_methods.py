@@ -1,21 +1,27 @@
 """The laws of every method on every backbone family."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tests.contracts.arena import ROWS, SETTINGS, Fight, run, short, weights
+from tests.contracts.arena import ROWS, SETTINGS, Fight, probe, run, short, weights
 from tests.contracts.backbones import BACKBONES
 from whet import catalog
 from whet.core import Method
+from whet.data.batch import epoch_batches
+from whet.engine import cache
+from whet.engine.cut import find_prefix
+from whet.engine.job import Job
 from whet.engine.loop import fit
 from whet.engine.state import newest
+from whet.engine.store import Store, Writer
 from whet.errors import ModelError
-from whet.events import Finished, Step
+from whet.events import Finished, NotStored, Step, Stored
 from whet.model.freeze import apply, frozen_state, set_training_modes, training_modes
 from whet.model.parts import parts_of
 
@@ -158,6 +164,97 @@ def test_resumed_is_uninterrupted_bit_for_bit(fight: Fight, tmp_path: Path) -> N
     assert rest[-1] == expected[-1]
     final = weights(resumed.model)
     assert all(torch.equal(tensor, final[name]) for name, tensor in weights(whole.model).items())
+
+
+# --- outputs of frozen layers -----------------------------------------------------------------------------------
+
+FREEZING = {"head", "last_blocks"}
+STORABLE = [
+    *(replace(fight, trimmed=True) for fight in FIGHTS if fight.method_name in FREEZING),
+    Fight(BACKBONES[0], "lora", {"rank": 3, "dropout": 0.1, "targets": ["*.layer.2.*"]}, trimmed=True),
+]
+
+
+@pytest.fixture(params=STORABLE, ids=repr)
+def storable(request: pytest.FixtureRequest) -> Fight:
+    chosen: Fight = request.param
+    return chosen
+
+
+def ready(fight: Fight) -> tuple[Job, dict[str, bool]]:
+    """A job in the modes of training, and those modes."""
+    job = fight.job(SETTINGS)
+    mask = job.stages[0].mask
+    apply(job.model, job.parts, mask)
+    modes = training_modes(job.model, job.parts, mask)
+    set_training_modes(job.model, modes)
+    return job, modes
+
+
+@pytest.mark.parametrize("fight", [fight for fight in FIGHTS if fight.method_name not in FREEZING], ids=repr)
+def test_nothing_is_stored_or_told_where_every_block_trains(fight: Fight) -> None:
+    job, _ = ready(fight)
+    every = np.arange(ROWS)
+    assert list(cache.open_cache(job, job.stages[0].mask, {"train": every, "validation": every}, 0)) == []
+
+
+def test_a_replay_of_stored_outputs_is_the_forward_pass_bit_for_bit(storable: Fight, tmp_path: Path) -> None:
+    job, modes = ready(storable)
+    model, lengths = job.model, job.train.lengths
+    order = np.argsort(lengths, kind="stable")
+    prefix = find_prefix(model, job.stages[0].mask, (probe(job, order[:2]), probe(job, order[-3:])))
+    rows = np.arange(1, ROWS, 2)
+    batch, lengths = job.task.collate(job.train, rows), lengths[rows]
+    digests = cache.row_digests(job.train, rows)
+    writer = Writer(Store(prefix.stored, tmp_path), lengths)
+    with torch.inference_mode():
+        writer.add(digests, lengths, prefix.outputs(batch.inputs, lengths))
+    writer.finish()
+    store = Store(prefix.stored, tmp_path)
+    values = store.gather(store.find(digests), int(lengths.max()))
+    statistics = {name: tensor.clone() for name, tensor in model.named_buffers()}
+
+    def outcome(replayed: bool) -> list[Tensor | None]:
+        """Outputs in training with their gradients, moved statistics, outputs in evaluation."""
+        set_training_modes(model, modes)
+        model.zero_grad(set_to_none=True)
+        for name, tensor in model.named_buffers():
+            tensor.copy_(statistics[name])
+        torch.manual_seed(5)
+        outputs = prefix.replay(batch.inputs, lengths, values) if replayed else model(**batch.inputs)
+        job.task.loss(outputs, batch).backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in model.parameters()]
+        moved = [tensor.clone() for _, tensor in model.named_buffers()]
+        model.eval()
+        with torch.inference_mode():
+            answers = prefix.replay(batch.inputs, lengths, values) if replayed else model(**batch.inputs)
+        return [outputs["logits"], *gradients, *moved, answers["logits"]]
+
+    for plain, replayed in zip(outcome(replayed=False), outcome(replayed=True), strict=True):
+        if plain is None:
+            assert replayed is None
+        else:
+            assert replayed is not None
+            assert torch.equal(plain, replayed)
+
+
+def test_a_run_that_reads_stored_outputs_ends_at_the_very_weights(
+    storable: Fight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = short(epochs=1)
+    whole, stored = storable.job(short(settings, cache="off")), storable.job(short(settings, cache="memory"))
+    # Rounding depends on the batch, so the outputs are stored in the very batches in which they are read.
+    batches = epoch_batches(stored.train.lengths, settings.batch_size, seed=settings.seed, epoch=0)
+    order = np.unique(cache.row_digests(stored.train, np.arange(ROWS)), return_index=True)[1]
+    monkeypatch.setattr(cache, "sorted_batches", lambda *_: [np.argsort(order)[batch] for batch in batches])
+    expected, events = run(whole), run(stored)
+    blocks = len(stored.parts.blocks) - (storable.method_name != "head")
+    told = [event for event in events if isinstance(event, Stored | NotStored)]
+    assert [event.blocks if isinstance(event, Stored) else event.reason for event in told] == [blocks]
+    losses = [[(e.loss, e.gradient_norm) for e in every if isinstance(e, Step)] for every in (expected, events)]
+    assert losses[0] == losses[1]
+    final = weights(stored.model)
+    assert [name for name, tensor in weights(whole.model).items() if not torch.equal(tensor, final[name])] == []
 
 
 CHANGED: dict[str, dict[str, object]] = {

@@ -3,7 +3,7 @@
 Every outermost module in which nothing trains and nothing is random, and that is finished before the first trained one
 begins, is a candidate. Two small batches that differ in their number of rows and in their longest row tell which axis
 of a returned tensor is which; blanking out one tensor after the other tells which of them the rest of the model reads.
-The proof: equal outputs, bit for bit, in the modes of training and of evaluation.
+The proof: equal outputs, bit for bit, in the modes of training and of evaluation, with zeros in place of padding.
 """
 
 from __future__ import annotations
@@ -20,14 +20,10 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.flop_counter import FlopCounterMode
 
 from whet.core import Mask
-from whet.engine.replay import Axis, Call, Form, Output, Plan, Prefix, Reads, at, swapped
+from whet.engine.replay import Axis, Call, Form, NoCutError, Output, Plan, Prefix, Reads, at, swapped
 
 _FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, KeyError, AssertionError)
 """How a model that is given a tensor of another shape may answer."""
-
-
-class NoCutError(Exception):
-    """Nothing of this model can be computed once and for all; says why."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def find_prefix(model: nn.Module, mask: Mask, probes: tuple[Probe, Probe]) -> Pr
                 break
             opened |= unclear
         prefix = _assign(model, plans, needed, share=sum(r.flops for r in first) / max(1, total))
-        values = [[_copy_at(run, prefix, p) for p in range(len(prefix.stored))] for run in (first, second)]
+        values = [_values(run, prefix, probe) for run, probe in zip((first, second), probes, strict=True)]
         if not _proved(prefix, probes, values):
             raise NoCutError("the model's answers change when its frozen layers are left out")
         return _narrowest(prefix, probes, values)
@@ -171,7 +167,10 @@ def _form(a: Tensor, b: Tensor, probes: tuple[Probe, Probe]) -> Form | None:
             axes.append("length")
         else:
             return None
-    return Form(tuple(axes), a.dtype)
+    # Of the larger batch, where fewer axes are of length 1.
+    strides = b.stride()
+    by_stride = sorted(range(b.ndim), key=lambda axis: -strides[axis])
+    return Form(tuple(axes), a.dtype, () if b.is_contiguous() else tuple(by_stride))
 
 
 def _index_of(tensor: object, arguments: Sequence[object]) -> int | None:
@@ -266,13 +265,23 @@ def _narrowest(prefix: Prefix, probes: tuple[Probe, Probe], values: list[list[Te
     return prefix
 
 
+def _values(run: list[_Recorded], prefix: Prefix, probe: Probe) -> list[Tensor]:
+    """What a store would return for a probe: padding is not stored."""
+    values = [_copy_at(run, prefix, position) for position in range(len(prefix.stored))]
+    padding = torch.from_numpy(np.arange(int(probe.lengths.max())) >= probe.lengths[:, None])
+    for form, value in zip(prefix.stored, values, strict=True):
+        if "length" in form.axes:
+            value[padding.to(value.device)] = 0
+    return values
+
+
 def _copy_at(run: list[_Recorded], prefix: Prefix, position: int) -> Tensor:
     for recorded in run:
         for leaf, output in enumerate(prefix.plans[recorded.call].outputs):
             if output.kind == "stored" and output.position == position:
                 copy = recorded.copies[leaf]
                 assert isinstance(copy, Tensor)
-                return copy
+                return copy.clone()
     raise AssertionError(f"no stored output has position {position}")
 
 

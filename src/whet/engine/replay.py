@@ -34,12 +34,19 @@ Reads: TypeAlias = Literal["all", "first", "last"]
 """Which positions of a stored tensor (B, T, ...) the rest of the model reads."""
 
 
+class NoCutError(Exception):
+    """Nothing of this model can be computed once and for all; says why."""
+
+
 @dataclass(frozen=True)
 class Form:
     """Shape of a tensor, whatever the batch."""
 
     axes: tuple[Axis, ...]
     dtype: torch.dtype
+    layout: tuple[int, ...] = ()
+    """The axes as they lie in memory, the one with the largest stride first; empty is the order that they have.
+    Sums over a tensor, those of gradients too, round by its layout."""
 
     def shape(self, rows: int, length: int) -> tuple[int, ...]:
         """The shape in a batch of ``rows`` rows, the longest of ``length`` tokens."""
@@ -103,7 +110,10 @@ class Prefix:
         return [(*self._where[i][0], self._where[i][1]) for i in range(len(self.stored))]
 
     def outputs(self, inputs: Mapping[str, Tensor], lengths: np.ndarray) -> list[Tensor]:
-        """The tensors to store for a batch; nothing behind the last of them is computed."""
+        """The tensors to store for a batch; nothing behind the last of them is computed.
+
+        Raises NoCutError where this batch does not go the way of those that the frozen beginning was found with.
+        """
         values: dict[int, Tensor] = {}
 
         def catch(call: Call, compute: Callable[[], Any], _: list[object]) -> Any:
@@ -121,6 +131,12 @@ class Prefix:
                 self.model(**inputs)
         except _Enough:
             pass
+        rows, length = len(lengths), int(lengths.max())
+        for position, (call, leaf) in self._where.items():
+            form = self.plans[call].outputs[leaf].form
+            assert form is not None
+            if position not in values or tuple(values[position].shape) != form.shape(rows, length):
+                raise NoCutError(f"rows of {length} tokens go another way through the frozen layers than shorter ones")
         return [at(values[position], self.reads, lengths) for position in range(len(values))]
 
     def replay(self, inputs: Mapping[str, Tensor], lengths: np.ndarray, values: Sequence[Tensor]) -> Any:
@@ -149,7 +165,7 @@ class _Enough(Exception):  # noqa: N818
 
 def _leaf(output: Output, arguments: list[object], values: Sequence[Tensor], rows: int, length: int) -> object:
     if output.kind == "stored":
-        return values[output.position]
+        return _laid_out(values[output.position], output.form.layout if output.form else ())
     if output.kind == "passed":
         return arguments[output.position]
     if output.form is None:
@@ -157,6 +173,12 @@ def _leaf(output: Output, arguments: list[object], values: Sequence[Tensor], row
     blank = torch.full((), torch.nan if output.form.dtype.is_floating_point else 0, dtype=output.form.dtype)
     device = next((a.device for a in arguments if isinstance(a, Tensor)), blank.device)
     return blank.to(device).expand(output.form.shape(rows, length))
+
+
+def _laid_out(value: Tensor, layout: tuple[int, ...]) -> Tensor:
+    if not layout:
+        return value
+    return value.permute(layout).contiguous().permute([layout.index(axis) for axis in range(len(layout))])
 
 
 def at(values: Tensor, reads: Reads, lengths: np.ndarray) -> Tensor:
@@ -192,13 +214,15 @@ def swapped(
 
         return forward
 
-    before: dict[str, Callable[..., Any] | None] = {n: vars(module).get("forward") for n, module in modules.items()}
-    for name, module in modules.items():
+    # A module that stands in several places is swapped under the first of its names.
+    once = {module: name for name, module in reversed(list(modules.items()))}
+    before: dict[str, Callable[..., Any] | None] = {name: vars(m).get("forward") for m, name in once.items()}
+    for module, name in once.items():
         module.forward = forward_of(name, module.forward)
     try:
         yield
     finally:
-        for name, module in modules.items():
+        for module, name in once.items():
             own = before[name]
             if own is None:
                 del module.forward
