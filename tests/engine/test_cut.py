@@ -1,0 +1,130 @@
+"""Where the frozen beginning of a model ends, and when there is none."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.engine import toys
+from tests.engine.toys import CLASSES, PROBES, VOCABULARY, WIDTH, Noisy, Padding, Toy, cut, frozen, texts
+from whet.engine.cut import find_prefix
+from whet.engine.replay import NoCutError
+
+HIDDEN = ("rows", "length", WIDTH)
+ONE = ("rows", 1, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("kind", "modules", "stored", "reads"),
+    [
+        (toys.Toy, ["embed", "body"], [HIDDEN], "all"),
+        (toys.First, ["embed", "body"], [ONE], "first"),
+        (toys.Last, ["embed", "body"], [ONE], "last"),
+        (toys.InPlace, ["embed", "body"], [HIDDEN], "all"),
+        (toys.Twice, ["embed", "body"], [HIDDEN], "all"),
+        (toys.Flat, ["embed"], [HIDDEN], "all"),
+        (toys.Noisy, ["embed"], [HIDDEN], "all"),
+        (toys.Packing, ["embed", "body"], [HIDDEN], "all"),
+        (toys.Biased, ["embed", "body"], [HIDDEN], "all"),
+        (toys.Turned, ["embed", "body"], [("rows", "length", 4, 2)], "all"),
+        (toys.Pointing, ["embed", "body", "point"], [HIDDEN, ("rows",)], "all"),
+    ],
+)
+def test_the_frozen_beginning_of(
+    kind: type[nn.Module], modules: list[str], stored: list[tuple[object, ...]], reads: str
+) -> None:
+    _, prefix = cut(kind)
+    assert prefix.modules == modules
+    assert [form.axes for form in prefix.stored] == stored
+    assert prefix.reads == reads
+
+
+def test_a_module_in_two_places_is_one_module() -> None:
+    _, prefix = cut(toys.Sharing, trained="out")
+    assert prefix.modules == ["left.embed"]
+    assert prefix.sources == [("left.embed", 0, 0), ("left.embed", 1, 0)]
+
+
+def test_of_two_calls_of_a_module_the_last_is_stored() -> None:
+    assert cut(toys.Twice)[1].sources == [("body", 1, 0)]
+
+
+def test_each_leaf_of_what_a_module_returns_comes_from_where_it_can() -> None:
+    _, prefix = cut(toys.Packing)
+    outputs = prefix.plans["body", 0].outputs
+    assert [output.kind for output in outputs] == ["stored", "empty", "passed", "constant", "constant"]
+    assert [output.constant for output in outputs[3:]] == [None, WIDTH]
+
+
+def test_the_share_is_that_of_the_operations() -> None:
+    _, prefix = cut(Toy)
+    # Products of the first probe, two rows of four tokens: the body at every token, the head once for each row.
+    body, head = 2 * 4 * WIDTH * WIDTH, 2 * WIDTH * CLASSES
+    assert prefix.share == pytest.approx(body / (body + head))
+
+
+@pytest.mark.parametrize(
+    ("kind", "trained", "words"),
+    [
+        (toys.Branching, "head", "another way through its layers"),
+        (toys.Counting, "head", "return what they returned before"),
+        (toys.Toy, "embed", "nothing that trains reads"),
+        (Padding, "head", "change when its frozen layers are left out"),
+    ],
+)
+def test_there_is_none_and_the_reason_is_told(kind: type[nn.Module], trained: str, words: str) -> None:
+    model, mask = frozen(kind, trained)
+    with pytest.raises(NoCutError, match=words):
+        find_prefix(model, mask, PROBES)
+
+
+def test_there_is_none_where_everything_trains() -> None:
+    model = Toy().train()
+    with pytest.raises(NoCutError, match="nothing is frozen"):
+        find_prefix(model, frozenset(name for name, _ in model.named_parameters()), PROBES)
+
+
+def test_a_tied_parameter_trains_under_all_of_its_names() -> None:
+    class Tied(Toy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decode = nn.Linear(WIDTH, VOCABULARY, bias=False)
+            self.decode.weight = self.embed.weight
+
+        def answer(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.decode(self.body(hidden)[:, 0])
+            return logits
+
+    model = Tied().eval()
+    with pytest.raises(NoCutError, match="nothing that trains reads"):
+        find_prefix(model, frozenset({"embed.weight"}), PROBES)
+
+
+def test_rows_of_one_length_have_no_axis_of_that_name() -> None:
+    model, mask = frozen(Toy)
+    prefix = find_prefix(model, mask, (texts([5, 5]), texts([5, 5, 5])))
+    assert [form.axes for form in prefix.stored] == [("rows", 5, WIDTH)]
+
+
+def test_looking_leaves_no_trace() -> None:
+    class Normed(Noisy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Sequential(nn.BatchNorm1d(WIDTH), nn.Dropout(0.5), nn.Linear(WIDTH, CLASSES))  # type: ignore[assignment]
+
+    model, mask = frozen(Normed)
+    modes = {name: module.training for name, module in model.named_modules()}
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    random = torch.get_rng_state()
+    prefix = find_prefix(model, mask, PROBES)
+    assert prefix.modules == ["embed"]
+    assert torch.equal(torch.get_rng_state(), random)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not any("forward" in vars(module) for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_probes_differ_in_their_number_of_rows() -> None:
+    model, mask = frozen(Toy)
+    with pytest.raises(ValueError, match="more rows"):
+        find_prefix(model, mask, (PROBES[1], PROBES[0]))
