@@ -36,8 +36,9 @@ lint: $(READY) ## Style, types and import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(READY) ## Accuracy beside transformers.Trainer; DATA=folder with sst2/ and trec/
+bench: $(READY) ## Accuracy and speed beside transformers.Trainer; DATA=folder with sst2/, trec/ and ag_news/
 	$(BIN)/python bench/accuracy.py --data "$(DATA)"
+	$(BIN)/python bench/speed.py --data "$(DATA)"
 
 docs: $(READY) ## Write the reference pages from the code
 	$(BIN)/python docs/generate.py

@@ -8,7 +8,6 @@ grouped by length, padding per batch, the best epoch by validation accuracy rest
 """
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
@@ -16,8 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-DATA_SETS = {"sst2": ("text", "label"), "trec": ("text", "label")}
-EPOCHS, BATCH = 3, 16
+from contenders import Peer, Run, peer_answer, peer_command, whet_command
+from rows import prepare
+
+DATA_SETS = ("sst2", "trec")
+EPOCHS = 3
 PEER_RATES = (3e-5, 5e-5, 1e-4)
 """The peer's learning rate is the best of these on the validation rows of the first seed."""
 
@@ -33,7 +35,7 @@ def main() -> None:
     results: dict[str, dict[str, list[float]]] = {}
     for name in arguments.sets:
         with tempfile.TemporaryDirectory() as scratch:
-            files = split_once(arguments.data / name, Path(scratch))
+            files = prepare(arguments.data / name, Path(scratch) / "rows")
             first, *others = arguments.seeds
             searched = {rate: peer(files, rate, first) for rate in PEER_RATES}
             rate = max(searched, key=lambda tried: searched[tried]["validation"])
@@ -52,55 +54,21 @@ def main() -> None:
     arguments.out.write_text(json.dumps(results, indent=1))
 
 
-def split_once(folder: Path, scratch: Path) -> dict[str, Path]:
-    """The same three files for both sides: a tenth of train is validation where there is no dev.csv."""
-    files = {"train": folder / "train.csv", "validation": folder / "dev.csv", "test": folder / "test.csv"}
-    if not files["validation"].is_file():
-        with files["train"].open(encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file))
-        for name, kept in (("train", [r for i, r in enumerate(rows) if i % 10]), ("validation", rows[::10])):
-            files[name] = scratch / f"{name}.csv"
-            with files[name].open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([header, *kept])
-    return files
-
-
 def whet(files: dict[str, Path], method: str, seed: int, scratch: Path) -> float:
     """Test accuracy of one run of whet with the method's own defaults."""
-    out = scratch / f"{method}-{seed}"
-    command = [
-        sys.executable,
-        "-m",
-        "whet",
-        "train",
-        str(files["train"]),
-        "--method",
-        method,
-        "--json",
-        "--out",
-        str(out),
-    ]
-    for setting in (
-        f"data.validation={files['validation']}",
-        f"data.test={files['test']}",
-        "data.text=text",
-        "data.label=label",
-        f"training.epochs={EPOCHS}",
-        f"training.batch_size={BATCH}",
-        f"seed={seed}",
-    ):
-        command += ["--set", setting]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return float(json.loads(done.stdout)["test"]["accuracy"])
+    command = whet_command(Run(files, method, EPOCHS, seed), scratch / f"{method}-{seed}")
+    return float(json.loads(_output(command))["test"]["accuracy"])
 
 
 def peer(files: dict[str, Path], rate: float, seed: int) -> dict[str, float]:
     """Validation and test accuracy of one run of the Trainer."""
-    given = json.dumps({"files": {name: str(path) for name, path in files.items()}, "rate": rate, "seed": seed})
-    command = [sys.executable, str(Path(__file__).with_name("trainer_peer.py")), given]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    scores: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return scores
+    answer = peer_answer(_output(peer_command(Run(files, "full", EPOCHS, seed), Peer("tuned", rate))))
+    return {name: answer[name] for name in ("validation", "test")}
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run([sys.executable, *command], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.decode()
 
 
 if __name__ == "__main__":
