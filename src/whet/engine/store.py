@@ -72,7 +72,7 @@ class Store:
         self.forms = forms
         self.folder = folder
         self.segments: list[Segment] = []
-        for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else ():
+        for path in [] if folder is None else _inside(folder):
             if (segment := _open(path, forms)) is not None:
                 self.segments.append(segment)
 
@@ -178,7 +178,7 @@ def make_room(folder: Path, needed: int, limit: int, keep: Path) -> bool:
     same moment do no harm.
     """
     segments: list[tuple[float, int, Path]] = []
-    for path in folder.glob("*/*"):
+    for path in (path for key in _inside(folder) for path in _inside(key)):
         with contextlib.suppress(OSError):
             changed = path.stat().st_mtime
             if path.name.endswith(".part"):
@@ -192,9 +192,11 @@ def make_room(folder: Path, needed: int, limit: int, keep: Path) -> bool:
     except OSError:
         return False
     used = sum(size for _, size, _ in segments)
-    if needed > min(limit, free + used):
+    others = sorted(segment for segment in segments if segment[2].parent != keep)
+    freed = sum(size for _, size, _ in others)
+    if used - freed + needed > limit or needed > free + freed // 2:
         return False
-    for _, size, path in sorted(s for s in segments if s[2].parent != keep):
+    for _, size, path in others:
         if used + needed <= limit and needed <= free:
             break
         # Under another name first: what is half deleted must not look like a segment.
@@ -207,11 +209,19 @@ def make_room(folder: Path, needed: int, limit: int, keep: Path) -> bool:
     return used + needed <= limit and needed <= free
 
 
+def _inside(folder: Path) -> list[Path]:
+    """What stands in a folder; nothing where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
 def _open(path: Path, forms: Sequence[Form]) -> Segment | None:
     """The segment at a path; None where it is not whole, of other forms, or gone."""
     try:
         header = json.loads((path / _HEADER).read_text(encoding="utf-8"))
-        digests, lengths = np.load(path / _DIGESTS), np.load(path / _LENGTHS)
+        digests, lengths = _array(path / _DIGESTS), _array(path / _LENGTHS)
         if header != _header(forms, len(digests)) or len(lengths) != len(digests) or not len(digests):
             return None
         values = []
@@ -221,11 +231,19 @@ def _open(path: Path, forms: Sequence[Form]) -> Segment | None:
             if file.stat().st_size != numbers * form.dtype.itemsize:
                 return None
             values.append(torch.from_file(str(file), shared=False, size=numbers, dtype=form.dtype))
-        # The time of the last use decides what goes first.
-        os.utime(path)
-        return Segment(forms, digests.astype(DIGEST), lengths, values)
     except (OSError, ValueError, RuntimeError):
         return None
+    # The time of the last use decides what goes first; of what others own, they decide.
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return Segment(forms, digests.astype(DIGEST), lengths, values)
+
+
+def _array(path: Path) -> np.ndarray:
+    # Not np.load, which takes a damaged file for one of other kinds.
+    with path.open("rb") as file:
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _header(forms: Sequence[Form], rows: int) -> dict[str, object]:
