@@ -9,8 +9,8 @@ again, when it has a closed form. With no gradient since step s, at step s + j,
     w_t = rate_t * sqrt(1 - beta2^t) / (1 - beta1^t)        rho = beta1 / sqrt(beta2) = 0.9005
 
 so the put-off updates are m_s / (sqrt(v_s) + epsilon) times a sum that depends on s and the present step alone; after
-``HORIZON`` steps rho^j is below the resolution of fp32. What is neglected is epsilon beside sqrt(v), and the decay of
-an update within the same put-off stretch.
+``HORIZON`` steps rho^j is below the resolution of fp32. What is neglected is how epsilon weighs in as sqrt(v) shrinks,
+which shows where gradients are as small as epsilon.
 """
 
 import math
@@ -130,7 +130,8 @@ class RowAdamW(torch.optim.AdamW):
         mean, square = state["exp_avg"][rows], state["exp_avg_sq"][rows]
         values = parameter[rows] * torch.from_numpy(decay)[place].to(parameter.dtype)[:, None]
         factor = torch.from_numpy(drift)[place].to(parameter.dtype)[:, None]
-        parameter[rows] = values.sub_(factor * mean / square.sqrt().add_(group["eps"]))
+        epsilon = group["eps"] * (1 - beta2 ** (seen + 1).to(parameter.dtype)).sqrt_()[:, None]
+        parameter[rows] = values.sub_(factor * mean / square.sqrt().add_(epsilon))
         state["exp_avg"][rows] = mean * beta1**missed
         state["exp_avg_sq"][rows] = square * beta2**missed
         state["seen"][rows] = until
@@ -140,8 +141,10 @@ def _put_off(history: np.ndarray, since: np.ndarray, until: int, rho: float) -> 
     """For rows that are right up to step ``since``: the sum of w_(since+j) rho^j up to ``until``, and the decay."""
     ahead = np.arange(1, min(HORIZON, max(1, until - int(since.min()))) + 1)
     steps = since[:, None] + ahead
-    weights = np.where(steps <= until, history[np.minimum(steps, until) - 1, 0], 0.0)
     logarithms = np.concatenate([[0.0], np.cumsum(history[:until, 1])])
+    reached = np.minimum(steps, until)
+    # An update decays in the steps after its own.
+    weights = history[reached - 1, 0] * np.exp(logarithms[until] - logarithms[reached]) * (steps <= until)
     return weights @ rho**ahead, np.exp(logarithms[until] - logarithms[since])
 
 
