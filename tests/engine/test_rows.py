@@ -111,7 +111,7 @@ def full_run(monkeypatch: pytest.MonkeyPatch, *, by_row: bool) -> dict[str, Tens
 def test_a_run_by_rows_ends_like_a_dense_one(monkeypatch: pytest.MonkeyPatch) -> None:
     dense, by_row = full_run(monkeypatch, by_row=False), full_run(monkeypatch, by_row=True)
     for name, tensor in dense.items():
-        distance = float((by_row[name] - tensor).norm() / tensor.norm().clamp_min(1.0))
+        distance = float((by_row[name] - tensor).double().norm() / tensor.double().norm().clamp_min(1.0))
         assert distance < 1e-4, name
     before = weights(Fight(BACKBONES[0], "full", {}).attached()[0])
     table = "bert.embeddings.word_embeddings.weight"
