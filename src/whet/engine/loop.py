@@ -334,7 +334,7 @@ class _Run:
     def save(self) -> Saved:
         """Write a checkpoint of this step."""
         assert self.job.checkpoints is not None
-        weights = state.copy_weights(self.job.model, self.every_mask)
+        weights = state.live_weights(self.job.model, self.every_mask)
         taken = Checkpoint(self.progress, weights, self.best, self._moments(), state.random_state())
         self.saved_step = self.progress.step
         return Saved(self.progress.step, state.write(self.job.checkpoints, taken))

@@ -80,6 +80,11 @@ def copy_weights(model: nn.Module, mask: Mask) -> Tensors:
     return {name: _copy(tensor) for name, tensor in _live(model, mask).items()}
 
 
+def live_weights(model: nn.Module, mask: Mask) -> Tensors:
+    """The same tensors as they are now, for a checkpoint that is written at once: no memory is taken on a CPU."""
+    return {name: _packed(tensor) for name, tensor in _live(model, mask).items()}
+
+
 def restore_weights(model: nn.Module, mask: Mask, weights: Tensors) -> None:
     """Copy what ``copy_weights`` took back into the model, in place.
 
@@ -105,8 +110,12 @@ def _live(model: nn.Module, mask: Mask) -> Tensors:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    # safetensors takes packed tensors only.
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def _packed(tensor: Tensor) -> Tensor:
+    # safetensors takes packed tensors only.
+    return tensor.detach().to("cpu").contiguous()
 
 
 def _shape(tensors: Tensors, name: str) -> str:
@@ -114,10 +123,10 @@ def _shape(tensors: Tensors, name: str) -> str:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> Tensors:
-    """The optimiser's tensors as ``name|key``; ``names`` are those of its parameters, in group order."""
+    """The optimiser's tensors as ``name|key``, live on a CPU; ``names`` are those of its parameters, in group order."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return {
-        f"{name}|{key}": _copy(value)
+        f"{name}|{key}": _packed(value)
         for name, parameter in zip(names, parameters, strict=True)
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)
