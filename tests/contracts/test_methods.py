@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.contracts.arena import ROWS, SETTINGS, Fight, probe, run, short, weights
+from tests.contracts.arena import ROWS, SETTINGS, Fight, probe, run, short, store_as_read, weights
 from tests.contracts.backbones import BACKBONES
 from whet import catalog
 from whet.core import Method
-from whet.data.batch import epoch_batches
 from whet.engine import cache
 from whet.engine.cut import find_prefix
 from whet.engine.job import Job
@@ -243,10 +242,7 @@ def test_a_run_that_reads_stored_outputs_ends_at_the_very_weights(
 ) -> None:
     settings = short(epochs=1)
     whole, stored = storable.job(short(settings, cache="off")), storable.job(short(settings, cache="memory"))
-    # Rounding depends on the batch, so the outputs are stored in the very batches in which they are read.
-    batches = epoch_batches(stored.train.lengths, settings.batch_size, seed=settings.seed, epoch=0)
-    order = np.unique(cache.row_digests(stored.train, np.arange(ROWS)), return_index=True)[1]
-    monkeypatch.setattr(cache, "sorted_batches", lambda *_: [np.argsort(order)[batch] for batch in batches])
+    store_as_read(monkeypatch, stored)
     expected, events = run(whole), run(stored)
     blocks = len(stored.parts.blocks) - (storable.method_name != "head")
     told = [event for event in events if isinstance(event, Stored | NotStored)]

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from whet.core import Mask
+from tests.contracts.arena import SETTINGS, TrimmedTask
+from whet.core import Mask, Parts, Stage
 from whet.engine.cut import Probe, find_prefix
+from whet.engine.job import Job, Settings
 from whet.engine.replay import Prefix
 
 WIDTH, CLASSES, VOCABULARY = 8, 3, 20
@@ -281,3 +284,35 @@ def cut(kind: type[nn.Module], trained: str = "head") -> tuple[nn.Module, Prefix
     """A model in the modes of training, and its frozen beginning."""
     model, mask = frozen(kind, trained)
     return model, find_prefix(model, mask, PROBES)
+
+
+class Wrapped(PreTrainedModel):  # type: ignore[no-untyped-call]
+    """A toy as a model of transformers."""
+
+    def __init__(self, toy: nn.Module) -> None:
+        super().__init__(PreTrainedConfig())
+        self.toy = toy
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.toy(input_ids, attention_mask)}
+
+
+def job(kind: type[nn.Module], lengths: Sequence[int], settings: Settings = SETTINGS) -> Job:
+    """The head of a toy on texts of these lengths; they are its validation rows too."""
+    model = Wrapped(frozen(kind)[0])
+    parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    blocks = tuple((f"toy.{name}",) for name, _ in model.toy.named_children() if name not in ("embed", "head"))
+    parts = Parts("toy", ("toy.embed",), blocks, (), ("toy.head",), parameters, {})
+    batch = texts(lengths)
+    inputs = {"input_ids": batch.inputs["ids"], "attention_mask": batch.inputs["mask"]}
+    task = TrimmedTask(inputs, torch.arange(len(lengths)) % CLASSES)
+    return Job(
+        model=model,
+        parts=parts,
+        stages=[Stage("head", 1.0, parts.under(parts.head))],
+        task=task,
+        train=task.examples(),
+        validation=task.examples(),
+        settings=settings,
+        device=torch.device("cpu"),
+    )

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from whet.core import Batch, Examples, Mask, Ragged
 from whet.data.batch import sorted_batches
 from whet.engine.arithmetic import Precision
-from whet.engine.cut import NoCutError, Probe, find_prefix
+from whet.engine.cut import Probe, find_prefix
 from whet.engine.job import Job
-from whet.engine.replay import Prefix
+from whet.engine.replay import NoCutError, Prefix
 from whet.engine.store import DIGEST, Store, Writer, make_room
 from whet.errors import RecipeError, SaveError
 from whet.events import NotStored, Stored, Storing
@@ -54,8 +54,8 @@ GIGABYTES = 10.0
 
 def cache_folder() -> Path:
     """Where this user keeps outputs of frozen layers, and what was measured of this machine."""
-    if FOLDER in os.environ:
-        return Path(os.environ[FOLDER]).expanduser()
+    if given := os.environ.get(FOLDER):
+        return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whet"
 
 
@@ -119,14 +119,15 @@ def open_cache(
     try:
         if not (yield from _fill(job, prefix, store, used, digests, step)):
             return None
-    except SaveError as error:
+        places = {side: np.full((len(_examples(job, side)), 2), -1, dtype=np.int64) for side in used}
+        for side, rows in used.items():
+            places[side][rows] = store.find(digests[side])
+        cached = Cached(prefix, store, places)
+        trusted = _trusted(job, cached, used["train"])
+    except (NoCutError, SaveError) as error:
         yield NotStored(step, str(error))
         return None
-    places = {side: np.full((len(_examples(job, side)), 2), -1, dtype=np.int64) for side in used}
-    for side, rows in used.items():
-        places[side][rows] = store.find(digests[side])
-    cached = Cached(prefix, store, places)
-    if not _trusted(job, cached, used["train"]):
+    if not trusted:
         yield NotStored(step, "outputs depend on the rows beside them in the batch")
         return None
     count = sum(len(part) for part in used.values())
@@ -177,21 +178,25 @@ def _examples(job: Job, side: Side) -> Examples:
 
 def _probes(job: Job) -> tuple[Probe, Probe]:
     """Two rows and three rows, whose longest differ where any do."""
-    lengths = job.train.lengths
-    order = np.argsort(lengths, kind="stable")
+    order = np.argsort(job.train.lengths, kind="stable")
     middle = order[len(order) // 2 :][:3]
-    others = order[lengths[order] != lengths[middle].max()][-2:]
-    few = np.resize(others if len(others) else order, 2)
-    return _probe(job, few), _probe(job, np.resize(middle, 3))
+    longest = job.train.lengths[middle].max()
+    few, examples = order, job.train
+    # Training rows that are cut to a limit may all have its length, and validation rows may not.
+    for side in (job.validation, job.train):
+        others = np.flatnonzero(side.lengths != longest)
+        if len(others):
+            few, examples = others[np.argsort(side.lengths[others], kind="stable")][-2:], side
+    return _probe(job, examples, np.resize(few, 2)), _probe(job, job.train, np.resize(middle, 3))
 
 
-def _probe(job: Job, rows: np.ndarray) -> Probe:
-    batch = job.task.collate(job.train, rows).to(job.device)
+def _probe(job: Job, examples: Examples, rows: np.ndarray) -> Probe:
+    batch = job.task.collate(examples, rows).to(job.device)
 
     def observe(outputs: Any) -> list[Tensor]:
         return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs))]
 
-    return Probe(batch.inputs, job.train.lengths[rows], observe)
+    return Probe(batch.inputs, examples.lengths[rows], observe)
 
 
 def _choose_store(
@@ -241,11 +246,13 @@ def _fill(
                 writer.add(digests[side][missing[chosen]], lengths[chosen], outputs)
                 done += len(chosen)
                 yield Storing(step, done, len(missing))
+            if done:
+                writer.finish()
         except BaseException:
             writer.abandon()
             raise
-        if done:
-            writer.finish()
+        if not done:
+            writer.abandon()
         if done < len(missing):
             return False
     return True
