@@ -56,7 +56,7 @@ from whet.events import (
     Stored,
     Storing,
 )
-from whet.model.freeze import apply, set_training_modes, training_modes
+from whet.model.freeze import apply, keep_modes, training_modes
 from whet.model.parts import attention, set_attention
 
 
@@ -132,7 +132,7 @@ class _Run:
         self.names: list[str] = []
         self.resting: state.Tensors = {}
         self.rate = 0.0
-        self.modes: dict[str, bool] = {}
+        self.modes: list[tuple[nn.Module, bool]] = []
         self.cached: Cached | None = None
         self.tables: frozenset[int] = frozenset()
         self.rounded: dict[int, Tensor] = {}
@@ -154,7 +154,8 @@ class _Run:
         job, stage = self.job, self.job.stages[number]
         self.stage = number
         apply(job.model, job.parts, stage.mask)
-        self.modes = training_modes(job.model, job.parts, stage.mask)
+        modes = training_modes(job.model, job.parts, stage.mask)
+        self.modes = [(module, modes[name]) for name, module in job.model.named_modules()]
         groups = parameter_groups(job.model, job.parts, stage.mask, job.settings)
         names = [name for group in groups for name in group["names"]]
         moments = self._moments()
@@ -171,7 +172,7 @@ class _Run:
     def open_cache(self) -> Generator[Storing | Stored | NotStored, None, None]:
         """Compute what the stage's frozen layers return, where that is not stored yet."""
         mask = self.job.stages[self.stage].mask
-        set_training_modes(self.job.model, self.modes)
+        keep_modes(self.modes)
         used: dict[Side, np.ndarray] = {
             "train": self._rows_of_stage(),
             "validation": np.arange(len(self.job.validation)),
@@ -203,7 +204,7 @@ class _Run:
         self.rate = set_pace(
             self.optimizer, settings, scale, pace(settings.schedule, settings.warmup, progress.step, self.steps)
         )
-        set_training_modes(job.model, self.modes)
+        keep_modes(self.modes)
         indices = self._indices(progress.step)
         micro = settings.micro_batch_size or len(indices)
         parts = [indices[i : i + micro] for i in range(0, len(indices), micro)]

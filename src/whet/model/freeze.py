@@ -6,7 +6,7 @@ reads the parts of a model only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -68,8 +68,14 @@ def training_modes(model: nn.Module, parts: Parts, mask: Mask) -> dict[str, bool
 
 def set_training_modes(model: nn.Module, modes: Mapping[str, bool]) -> None:
     """Put every module into the mode that ``training_modes`` found for it."""
-    for name, module in model.named_modules():
-        module.training = modes[name]
+    keep_modes([(module, modes[name]) for name, module in model.named_modules()])
+
+
+def keep_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    """Put modules into these modes; where they are in them already, this takes no time."""
+    for module, training in modes:
+        if module.training is not training:
+            module.training = training
 
 
 def frozen_depth(parts: Parts, mask: Mask) -> int:
