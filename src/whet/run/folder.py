@@ -15,6 +15,7 @@
 A folder is never overwritten.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -50,6 +51,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log: TextIO | None = None
 
     @classmethod
     def create(cls, path: Path, needed: int) -> "RunFolder":
@@ -140,17 +142,28 @@ class RunFolder:
             raise SaveError(f"{self.path / name} could not be written: {error.strerror}") from None
 
     def append(self, event: Event) -> None:
-        """Add an event to the log."""
+        """Add an event to the log; it is in the file when this returns."""
         line = {"event": type(event).__name__} | asdict(event)
         try:
-            with (self.path / EVENTS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, default=str) + "\n")
+            if self._log is None:
+                # Line by line: a process that is killed loses none.
+                self._log = (self.path / EVENTS).open("a", encoding="utf-8", buffering=1)
+            self._log.write(json.dumps(line, default=str) + "\n")
         except OSError as error:
             raise SaveError(f"{self.path / EVENTS} could not be written: {error.strerror}") from None
+
+    def close_log(self) -> None:
+        """Let go of the log; the next event opens it again."""
+        log, self._log = self._log, None
+        if log is not None:
+            # What the disk refused was told when it was written.
+            with contextlib.suppress(OSError):
+                log.close()
 
     def rewind(self, step: int) -> None:
         """Drop what the log says about steps after ``step``: a resumed run takes them again."""
         path = self.path / EVENTS
+        self.close_log()
         if not path.is_file():
             return
         kept = []

@@ -101,7 +101,13 @@ class Session:
     def events(self) -> Events:
         """Train; every event is in the folder's log before it is yielded."""
         checkpoint, self.checkpoint = self.checkpoint, None
-        for event in fit(self.prepared.job(self.folder.checkpoints, self.stop), checkpoint):
+        try:
+            yield from self._logged(fit(self.prepared.job(self.folder.checkpoints, self.stop), checkpoint))
+        finally:
+            self.folder.close_log()
+
+    def _logged(self, events: Events) -> Events:
+        for event in events:
             if not isinstance(event, Storing):
                 self.folder.append(event)
             if isinstance(event, Step | Evaluated | Stored):
