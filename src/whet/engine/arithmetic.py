@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from torch.nn import functional
 
 from whet.engine.kernels import Kernels
@@ -25,8 +27,11 @@ from whet.errors import RecipeError
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 
-_SHAPES = ((512, 384, 1536), (2048, 768, 768))
-"""Rows, width in and width out of the products that are timed: a small training step, and a large batch."""
+_SHAPES = ((128, 384, 384), (512, 384, 1536), (2048, 768, 768))
+"""Rows, width in and width out of the products that are timed, up to those of a large batch."""
+
+_ENOUGH = 0.1
+"""Seconds after which larger products are left out: this unit is slow."""
 
 _LENGTHS = (32, 128)
 """Tokens of the rows over which attention is timed."""
@@ -66,27 +71,33 @@ class Arithmetic:
         matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
         before, threads = matmul.fp32_precision, torch.get_num_threads()
         matmul.fp32_precision = "bf16" if self.products == "onednn" else "none"
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        other_threads = self.threads is not None and self.threads != threads
+        if other_threads:
+            torch.set_num_threads(self.threads or threads)
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 yield
         finally:
             matmul.fp32_precision = before
-            torch.set_num_threads(threads)
+            if other_threads:
+                torch.set_num_threads(threads)
+
+
+_Speed: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
 class Measured:
     """Speed of this machine's matrix products, in floating-point operations per second, and their errors."""
 
-    mkl: float
-    onednn: float
+    mkl: _Speed
+    onednn: _Speed
     onednn_error: float
-    bf16: float
-    eager_gain: dict[str, float]
-    """How many times faster plain attention is than torch's fused one, forward and backward, by tokens of a row."""
-    threads: int
+    bf16: _Speed
+    eager_gain: dict[Annotated[str, Field(pattern="^[0-9]+$")], _Speed]
+    """How many times faster plain attention is than torch's fused one, forward and backward, in the faster precision,
+    by tokens of a row."""
+    threads: Annotated[int, Field(ge=1)]
     """Number of threads that was fastest."""
 
     @property
@@ -105,6 +116,9 @@ class Measured:
     def fp32_speed(self) -> float:
         """Of that arithmetic."""
         return self.onednn if self.fp32.products == "onednn" else self.mkl
+
+
+_CHECKED = TypeAdapter(Measured)
 
 
 def choose(
@@ -128,12 +142,13 @@ def choose(
     measured = _kept(folder) or _keep(folder, measure())
     gain = measured.bf16 / measured.fp32_speed
     attention = measured.attention(length)
+    also = f"; plain attention is faster than the fused one for rows of {length} tokens" if attention else ""
     told = f"bf16 products are {gain:.1f} times as fast as fp32 here ({measured.bf16 / 1e9:.0f} GFLOP/s)"
     if precision == "bf16" and gain < 1 / GAIN:
         raise RecipeError(f"training.precision: {told}, so it would only lose accuracy; use fp32, or leave it out")
     if (precision or ("bf16" if gain >= GAIN else "fp32")) == "bf16":
-        return replace(measured.fp32, precision="bf16", attention=attention), told
-    return replace(measured.fp32, attention=attention), told
+        return replace(measured.fp32, precision="bf16", attention=attention), told + also
+    return replace(measured.fp32, attention=attention), told + also
 
 
 def measure() -> Measured:
@@ -148,14 +163,11 @@ def measure() -> Measured:
             speeds[count] = _speed(torch.float32, "mkl")
         threads = max(counts, key=lambda n: (speeds[n] * (GAIN if n == most else 1.0), n))
         torch.set_num_threads(threads)
-        return Measured(
-            mkl=speeds[threads],
-            onednn=_speed(torch.float32, "onednn"),
-            onednn_error=_error("onednn"),
-            bf16=_speed(torch.bfloat16, "mkl"),
-            eager_gain={str(length): _eager_gain(length) for length in _LENGTHS},
-            threads=threads,
-        )
+        mkl, onednn = speeds[threads], _speed(torch.float32, "onednn")
+        bf16 = _speed(torch.bfloat16, "mkl")
+        used = torch.bfloat16 if bf16 >= GAIN * max(mkl, onednn) else torch.float32
+        gains = {str(length): _eager_gain(length, used) for length in _LENGTHS}
+        return Measured(mkl, onednn, _error("onednn"), bf16, gains, threads)
     finally:
         torch.set_num_threads(most)
 
@@ -166,15 +178,18 @@ def _speed(dtype: torch.dtype, products: Literal["mkl", "onednn"]) -> float:
     with Arithmetic(products=products).active(torch.device("cpu")):
         for rows, width_in, width_out in _SHAPES:
             a, b = torch.randn(rows, width_in).to(dtype), torch.randn(width_out, width_in).to(dtype)
-            seconds += _best(lambda a=a, b=b: torch.nn.functional.linear(a, b))  # type: ignore[misc]
+            started = time.perf_counter()
+            seconds += _best(partial(functional.linear, a, b))
             operations += 2 * rows * width_in * width_out
+            if time.perf_counter() - started > _ENOUGH:
+                break
     return operations / seconds
 
 
-def _eager_gain(length: int) -> float:
+def _eager_gain(length: int, dtype: torch.dtype) -> float:
     """Seconds of torch's fused attention over those of plain attention, for 512 tokens in rows of this length."""
     shape = (512 // length, 12, length, 32)
-    query, key, value = (torch.randn(shape).to(torch.bfloat16).requires_grad_() for _ in range(3))
+    query, key, value = (torch.randn(shape).to(dtype).requires_grad_() for _ in range(3))
 
     def fused() -> None:
         functional.scaled_dot_product_attention(query, key, value, dropout_p=0.1).sum().backward()  # type: ignore[no-untyped-call]
@@ -189,7 +204,7 @@ def _eager_gain(length: int) -> float:
         return _best(fused) / _best(plain)
 
 
-def _best(work: Callable[[], object], budget: float = 0.02) -> float:
+def _best(work: Callable[[], object], budget: float = 0.012) -> float:
     """Seconds of the fastest of several runs; ends after ``budget`` seconds, so a slow unit is tried but once."""
     work()
     best, begun = float("inf"), time.perf_counter()
@@ -236,20 +251,28 @@ def _processor() -> str:
 def _kept(folder: Path | None) -> Measured | None:
     if folder is None:
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return Measured(**json.loads(_file(folder).read_text(encoding="utf-8"))[_machine()])
-    return None
+    try:
+        return _CHECKED.validate_python(_measurements(folder)[_machine()])
+    except (KeyError, ValidationError):
+        return None
+
+
+def _measurements(folder: Path) -> dict[str, object]:
+    """What is kept, by machine, as it stands there; nothing where the file is damaged."""
+    try:
+        kept = json.loads(_file(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _keep(folder: Path | None, measured: Measured) -> Measured:
     """Keep a measurement beside those of other machines; where the disk refuses, the next run measures again."""
     if folder is not None:
-        known: dict[str, object] = {}
-        with suppress(OSError, ValueError):
-            known = dict(json.loads(_file(folder).read_text(encoding="utf-8")))
+        kept = {**_measurements(folder), _machine(): asdict(measured)}
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             part = _file(folder).with_suffix(f".{os.getpid()}.part")
-            part.write_text(json.dumps({**known, _machine(): asdict(measured)}, indent=1), encoding="utf-8")
+            part.write_text(json.dumps(kept, indent=1), encoding="utf-8")
             part.replace(_file(folder))
     return measured
