@@ -1,15 +1,29 @@
 """Progress in a file and in a terminal."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from whet.events import Evaluated, Event, Finished, Saved, StageChanged, Started, Step, Stopped
+from whet.events import (
+    Evaluated,
+    Event,
+    Finished,
+    NotStored,
+    Saved,
+    StageChanged,
+    Started,
+    Step,
+    Stopped,
+    Stored,
+    Storing,
+)
 from whet.report.progress import Progress
 
 
@@ -203,6 +217,68 @@ def test_the_bar_goes_away_when_the_run_fails() -> None:
         interrupted()
     assert isinstance(console.file, StringIO)
     assert "\x1b[?25h" in console.file.getvalue()
+
+
+STORED = Stored(
+    step=0,
+    blocks=4,
+    of=6,
+    rows=1200,
+    reused=0,
+    size=3_500_000,
+    folder=Path("/cache/whet/0123abcd"),
+    share=0.654,
+    seconds=12.3,
+)
+
+
+def test_what_was_stored_is_told_in_one_line() -> None:
+    storing = [Storing(0, done, 1200) for done in range(0, 1201, 100)]
+    lines = shown([STARTED, *storing, STORED]).splitlines()
+    assert lines[1:] == [
+        "4 of 6 blocks are frozen: computed once in 12 s, 3.3 MiB in /cache/whet; each step saves 65% of a forward pass"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"blocks": 6}, "all 6 blocks are frozen: computed once in 12 s"),
+        ({"reused": 1000}, "computed once in 12 s (1,000 rows known already), 3.3 MiB in /cache/whet"),
+        ({"reused": 1200}, "4 of 6 blocks are frozen: read from an earlier run, 3.3 MiB in /cache/whet"),
+        ({"folder": None}, "computed once in 12 s, 3.3 MiB in memory; each step"),
+    ],
+)
+def test_the_line_says_where_the_outputs_come_from_and_where_they_are(changes: dict[str, Any], words: str) -> None:
+    assert words in shown([STARTED, dataclasses.replace(STORED, **changes)])
+
+
+def test_why_nothing_is_stored_is_told() -> None:
+    lines = shown([STARTED, Storing(0, 3, 9), NotStored(0, "the disk is [full]")]).splitlines()
+    assert lines[1:] == ["frozen layers are computed at every step: the disk is [full]"]
+
+
+@pytest.mark.parametrize("end", [STORED, NotStored(0, "no room")])
+def test_a_terminal_shows_how_far_storing_is_until_it_ends(end: Event) -> None:
+    begun = visible(shown([STARTED, Storing(0, 400, 1200)], terminal=True))
+    assert "400/1,200 rows" in begun
+    assert "computing the frozen layers once" in begun
+    assert "/100 " not in begun
+    ended = visible(shown([STARTED, Storing(0, 400, 1200), end, step(1)], terminal=True))
+    assert "1,200 rows" not in ended
+    assert "1/100" in ended
+
+
+def test_storing_does_not_count_for_the_time_left() -> None:
+    clock = Clock()
+    console = Console(file=StringIO(), width=80)
+    with Progress(console, clock=clock) as progress:
+        progress.show(Started(3, 0, 1, 48, 1, 1))
+        for seconds, event in ((500.0, Storing(0, 48, 48)), (500.0, STORED), (1.0, step(1)), (3.0, step(2))):
+            clock.now += seconds
+            progress.show(event)
+    assert isinstance(console.file, StringIO)
+    assert "  3.0 s left" in console.file.getvalue().splitlines()[-1]
 
 
 def test_an_event_before_the_start_is_a_mistake_of_the_caller() -> None:
