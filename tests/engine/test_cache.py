@@ -12,10 +12,11 @@ import pytest
 from torch import nn
 
 import whet
-from tests.contracts.arena import ROWS, run, short, store_as_read
+from tests.contracts.arena import ROWS, Fight, TrimmedTask, run, short, store_as_read
+from tests.contracts.backbones import PADDING
 from tests.engine import jobs, toys
 from tests.engine.frozen import assert_same_weights, head_job, of_kind, small_batches
-from tests.engine.jobs import files_of_at_most, timeless, two_stages
+from tests.engine.jobs import BY_NAME, files_of_at_most, timeless, two_stages
 from whet.core import Ragged, Stage
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.cache import FOLDER, LIMIT, cache_folder, cache_limit
@@ -201,6 +202,20 @@ LENGTHS = [3, 5, 7, 4, 6, 2, 7, 5, 4, 3, 6, 7]
 def test_what_cannot_be_trusted_or_is_not_worth_it_is_not_stored(kind: type[nn.Module], words: str) -> None:
     off = short(cache="off")
     assert words in refused(toys.job(kind, LENGTHS), toys.job(kind, LENGTHS, off))
+
+
+def test_rows_of_which_another_position_is_read_are_not_stored(tmp_path: Path) -> None:
+    def made(folder: Path | None, place: str) -> Job:
+        job = Fight(BY_NAME["gpt2"], "head", {}, trimmed=True).job(short(cache=place))
+        assert isinstance(job.task, TrimmedTask)
+        # Short, but not among the shortest: the search does not look at it. It ends with a token that pads.
+        row = np.argsort(job.train.lengths, kind="stable")[3]
+        job.task.inputs["input_ids"][row, job.train.lengths[row] - 1] = PADDING
+        return replace(job, cache_folder=folder)
+
+    reason = refused(made(tmp_path, "auto"), made(None, "off"))
+    assert reason == "which position of a row is read depends on what stands there"
+    assert list(tmp_path.glob("*/*")) == []
 
 
 @pytest.mark.parametrize("disk", [True, False])

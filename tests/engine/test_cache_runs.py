@@ -156,6 +156,10 @@ def test_a_run_that_was_stopped_while_it_stored_goes_on_to_the_same_end(
     kept: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_batches(monkeypatch, 64)
+    for name in ("one", "other"):
+        # Nothing but what was measured of the machine, or it might be measured otherwise now.
+        (tmp_path / name).mkdir()
+        shutil.copy(kept[0] / "cache" / "arithmetic.json", tmp_path / name)
     monkeypatch.setenv(FOLDER, str(tmp_path / "one"))
     whole = whet.train(kept[1], out=tmp_path / "whole", quiet=True)
     monkeypatch.setenv(FOLDER, str(tmp_path / "other"))

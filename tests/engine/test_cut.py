@@ -1,12 +1,14 @@
 """Where the frozen beginning of a model ends, and when there is none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from tests.engine import toys
 from tests.engine.toys import CLASSES, PROBES, VOCABULARY, WIDTH, Noisy, Padding, Toy, cut, frozen, texts
-from whet.engine.cut import find_prefix
+from whet.engine.cut import find_prefix, reads_as_found
 from whet.engine.replay import NoCutError
 
 HIDDEN = ("rows", "length", WIDTH)
@@ -122,6 +124,16 @@ def test_looking_leaves_no_trace() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any("forward" in vars(module) for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("kind", [toys.Toy, toys.First, toys.Last])
+def test_rows_in_which_another_position_is_read_are_told_from_the_others(kind: type[nn.Module]) -> None:
+    _, prefix = cut(kind)
+    batch = texts([4, 6, 2], seed=5)
+    values = prefix.outputs(batch.inputs, batch.lengths)
+    assert reads_as_found(prefix, batch, values)
+    longer = replace(batch, inputs={**batch.inputs, "mask": torch.ones(3, 6, dtype=torch.long)})
+    assert reads_as_found(prefix, longer, values) == (kind is not toys.Last)
 
 
 def test_the_probes_differ_in_their_number_of_rows() -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from whet.core import Batch, Examples, Mask, Ragged
 from whet.data.batch import sorted_batches
 from whet.engine.arithmetic import Precision
-from whet.engine.cut import Probe, find_prefix
+from whet.engine.cut import Probe, find_prefix, reads_as_found
 from whet.engine.job import Job
 from whet.engine.replay import NoCutError, Prefix
 from whet.engine.store import DIGEST, Store, Writer, make_room
@@ -239,10 +239,11 @@ def _fill(
             for chosen in sorted_batches(lengths, TOKENS):
                 if job.stop.reason is not None:
                     break
-                indices = rows[missing[chosen]]
-                batch = job.task.collate(examples, indices).to(job.device)
+                batch = _probe(job, examples, rows[missing[chosen]])
                 with torch.inference_mode(), job.arithmetic.active(job.device):
-                    outputs = prefix.outputs(batch.inputs, lengths[chosen])
+                    outputs = prefix.outputs(batch.inputs, batch.lengths)
+                    if not reads_as_found(prefix, batch, outputs):
+                        raise NoCutError("which position of a row is read depends on what stands there")
                 writer.add(digests[side][missing[chosen]], lengths[chosen], outputs)
                 done += len(chosen)
                 yield Storing(step, done, len(missing))

@@ -308,6 +308,26 @@ def _proved(prefix: Prefix, probes: tuple[Probe, Probe], values: list[list[Tenso
     return True
 
 
+def reads_as_found(prefix: Prefix, probe: Probe, values: Sequence[Tensor]) -> bool:
+    """Does the rest of the model read no other position of these rows than the one that ``values`` hold?
+
+    All others are NaN here. GPT-2, say, reads the last token that does not pad, which may stand in a text as well.
+    """
+    if prefix.reads == "all":
+        return True
+    ((name, number, leaf),) = prefix.sources
+    form = prefix.plans[name, number].outputs[leaf].form
+    assert form is not None
+    rows = np.arange(len(probe.lengths))
+    whole = values[0].new_full(form.shape(len(rows), int(probe.lengths.max())), torch.nan)
+    whole[rows, 0 if prefix.reads == "first" else probe.lengths - 1] = values[0][:, 0]
+    wide = Prefix(prefix.model, prefix.plans, (form,), "all", prefix.share)
+    try:
+        return all(bool(seen.isfinite().all()) for seen in _observe(prefix.model, probe, wide, [whole]))
+    except _FAILURES:
+        return False
+
+
 def _observe(
     model: nn.Module, probe: Probe, prefix: Prefix | None = None, values: Sequence[Tensor] = ()
 ) -> list[Tensor]:
