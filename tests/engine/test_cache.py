@@ -143,7 +143,6 @@ def test_each_stage_stores_what_is_frozen_in_it(tmp_path: Path) -> None:
     assert first.folder != second.folder
 
 
-@pytest.mark.xfail(strict=True, reason="the last measurement reads what the last stage has stored")
 def test_the_best_weights_of_an_earlier_stage_are_measured_with_their_own_outputs() -> None:
     def finished(place: str) -> Finished:
         made = jobs.job(
@@ -294,7 +293,7 @@ def test_stopped_while_a_later_stage_stores_and_resumed_is_uninterrupted(
     checkpoint, _ = newest(tmp_path / "other checkpoints")
     assert checkpoint is not None
     rest = run(resumed, checkpoint)
-    assert [event.reused > 0 for event in of_kind(Stored, rest)] == [True, True]
+    assert [event.reused > 0 for event in of_kind(Stored, rest)] == [True]
     assert timeless(rest)[1:] == timeless(expected)[-len(timeless(rest)) + 1 :]
     assert isinstance(rest[0], Started)
     assert_same_weights(whole, resumed)

@@ -150,7 +150,10 @@ def prefix_key(model: nn.Module, mask: Mask, prefix: Prefix, arithmetic: str) ->
     }
     told |= {"reads": prefix.reads, "modules": prefix.modules, "sources": prefix.sources}
     digest.update(json.dumps(told, sort_keys=True).encode())
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    # Statistics of a norm that trains change with every step, and lie behind what is stored.
+    trained = {name.rpartition(".")[0] for name in mask}
+    buffers = [(name, buffer) for name, buffer in model.named_buffers() if name.rpartition(".")[0] not in trained]
+    for name, tensor in [*model.named_parameters(), *buffers]:
         if name not in mask:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

@@ -88,7 +88,8 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
     )
     if checkpoint is not None:
         run.restore(checkpoint)
-        yield from run.open_cache()
+        if run.stage_at(progress.step) == run.stage:
+            yield from run.open_cache()
     while progress.step < run.steps:
         # Asked before a step, not after it: a checkpoint may have been taken when the patience was used up already.
         if job.settings.patience is not None and progress.stale >= job.settings.patience:
@@ -323,6 +324,9 @@ class _Run:
     def take_best(self) -> None:
         """Bring the best weights back; there is nothing left to update."""
         self.optimizer = None
+        # They may be of an earlier stage, which trained what was frozen since.
+        if self.every_mask != self.job.stages[self.stage].mask:
+            self.cached = None
         state.restore_weights(self.job.model, self.every_mask, self.best)
 
     def _better(self, scores: Scores) -> bool:

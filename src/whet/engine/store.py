@@ -45,6 +45,8 @@ class Segment:
         self.digests = digests
         self.lengths = lengths
         self.values = values
+        self.order = np.argsort(digests)
+        """Positions of the rows by their digests, for searching."""
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
 
     def gather(self, rows: np.ndarray, length: int) -> list[Tensor]:
@@ -80,7 +82,7 @@ class Store:
         """(N, 2) segment and position of the rows with these digests; -1 where there is none."""
         places = np.full((len(digests), 2), -1, dtype=np.int64)
         for number, segment in enumerate(self.segments):
-            order = np.argsort(segment.digests)
+            order = segment.order
             found = np.minimum(np.searchsorted(segment.digests, digests, sorter=order), len(order) - 1)
             position = order[found]
             here = (segment.digests[position] == digests) & (places[:, 0] < 0)

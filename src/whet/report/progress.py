@@ -248,9 +248,14 @@ def _stored(event: Stored) -> str:
         how += f" ({event.reused:,} rows known already)" if event.reused else ""
     place = "in memory" if event.folder is None else f"in {event.folder.parent}"
     return (
-        f"{blocks} blocks are frozen: {how}, {size(event.size)} {place}; each step saves {event.share:.0%} of "
+        f"{blocks} blocks are frozen: {how}, {size(event.size)} {place}; each step saves {_part(event.share)} of "
         "a forward pass"
     )
+
+
+def _part(share_of_one: float) -> str:
+    """A share in percent; never 100% unless nothing is left."""
+    return "100%" if share_of_one == 1.0 else f"{min(share_of_one, 0.99):.0%}"
 
 
 def _start(event: Started) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
@@ -73,8 +74,7 @@ class Session:
         folder = RunFolder.open(path)
         if folder.finished:
             raise RunFolderError(f"{path} has finished; its model is in {folder.model}. For a new run use 'whet train'")
-        arithmetic = Arithmetic(**folder.read(run_folder.ENVIRONMENT)["arithmetic"])
-        prepared = prepare(recipes.parse(folder.recipe()), arithmetic)
+        prepared = prepare(recipes.parse(folder.recipe()), _arithmetic(folder))
         before, now = folder.read(run_folder.DATA), _data(prepared)
         changed = [name for name, split in now["splits"].items() if split != before["splits"].get(name)]
         if changed:
@@ -194,6 +194,17 @@ class Session:
             test_rows=len(self.prepared.splits.get("test", ())),
             more_is_better=self.prepared.task.metrics[self.metric],
         )
+
+
+def _arithmetic(folder: RunFolder) -> Arithmetic:
+    """What the run began to compute in, which another machine, or a new measurement, would choose otherwise."""
+    try:
+        return TypeAdapter(Arithmetic).validate_python(folder.read(run_folder.ENVIRONMENT)["arithmetic"])
+    except (KeyError, ValidationError):
+        raise RunFolderError(
+            f"{folder.path / run_folder.ENVIRONMENT} does not say which arithmetic the run began with; "
+            "begin anew with 'whet train'"
+        ) from None
 
 
 def _free_name(values: dict[str, Any]) -> Path:
