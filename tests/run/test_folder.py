@@ -8,7 +8,7 @@ import pytest
 from whet.core import Rows
 from whet.errors import RunFolderError
 from whet.events import Evaluated, Started, Step
-from whet.run.folder import EVENTS, METRICS, RECIPE, RunFolder, environment, fingerprint
+from whet.run.folder import ENVIRONMENT, EVENTS, METRICS, RECIPE, RunFolder, environment, fingerprint
 
 
 def step(number: int) -> Step:
@@ -89,3 +89,21 @@ def test_the_fingerprint_follows_the_content_alone() -> None:
 def test_the_environment_names_the_versions_that_matter() -> None:
     found = json.loads(json.dumps(environment()))
     assert {"whet", "torch", "transformers", "peft"} <= found["packages"].keys()
+
+
+def test_what_a_start_that_was_killed_left_is_taken_over(tmp_path: Path) -> None:
+    left = RunFolder.create(tmp_path / "mine", 0)
+    left.write(ENVIRONMENT, {"python": "3"})
+    (left.path / ".recipe.yaml.part").write_text("seed:")
+    folder = RunFolder.create(tmp_path / "mine", 0)
+    folder.write_text(RECIPE, "seed: 1\n")
+    with pytest.raises(RunFolderError, match="never overwritten"):
+        RunFolder.create(tmp_path / "mine", 0)
+
+
+def test_a_folder_with_anything_else_in_it_is_not(tmp_path: Path) -> None:
+    left = RunFolder.create(tmp_path / "mine", 0)
+    left.write(ENVIRONMENT, {"python": "3"})
+    (left.path / "notes.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="never overwritten"):
+        RunFolder.create(tmp_path / "mine", 0)

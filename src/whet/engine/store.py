@@ -155,8 +155,11 @@ class Writer:
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
-            np.save(self._part / _DIGESTS, digests)
-            np.save(self._part / _LENGTHS, lengths)
+            for name, numbers in ((_DIGESTS, digests), (_LENGTHS, lengths)):
+                with (self._part / name).open("wb") as file:
+                    np.save(file, numbers)
+                    file.flush()
+                    os.fsync(file.fileno())
             (self._part / _HEADER).write_text(json.dumps(_header(forms, len(digests))), encoding="utf-8")
             self._part.rename(final)
         segment = _open(final, forms)

@@ -59,14 +59,15 @@ class RunFolder:
         not fit."""
         cls.refuse_existing(path)
         try:
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"{path} cannot be made: {error.strerror}; choose another with --out") from None
         if not os.access(path, os.W_OK):
             raise RunFolderError(f"{path} cannot be written; choose another with --out")
         free = shutil.disk_usage(path).free
         if free < needed:
-            path.rmdir()
+            with contextlib.suppress(OSError):
+                path.rmdir()
             raise RunFolderError(
                 f"{path}: the disk has {free / 1e6:,.0f} MB free, this run needs {needed / 1e6:,.0f} MB for its "
                 "checkpoints and the model; make room or choose another disk with --out"
@@ -75,8 +76,8 @@ class RunFolder:
 
     @staticmethod
     def refuse_existing(path: Path) -> None:
-        """Raise RunFolderError where something is at ``path`` already."""
-        if path.exists():
+        """Raise RunFolderError where something is at ``path`` already, but for what a start that was killed left."""
+        if path.exists() and not _never_began(path):
             resumable = (path / RECIPE).is_file() and not (path / METRICS).is_file()
             hint = f", or go on with it: whet resume {path}" if resumable else ""
             raise RunFolderError(f"{path} exists and is never overwritten; choose another folder with --out{hint}")
@@ -184,6 +185,28 @@ class RunFolder:
     def seconds(self) -> float:
         """Seconds that the steps and evaluations in the log took."""
         return float(sum(event.get("seconds", 0.0) for event in self.events()))
+
+
+def flush(folder: Path) -> None:
+    """Wait until all files of a folder are on the disk; raises SaveError where the disk refuses."""
+    try:
+        for path in (*folder.rglob("*"), folder, folder.parent):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        raise SaveError(f"{folder} could not be written: {error.strerror}") from None
+
+
+def _never_began(path: Path) -> bool:
+    """A run folder gets its recipe last: without one, and with nothing else in it, no run has begun there."""
+    if not path.is_dir():
+        return False
+    early = {name for file in (ENVIRONMENT, DATA) for name in (file, f".{file}.part")} | {f".{RECIPE}.part"}
+    names = {entry.name for entry in path.iterdir()}
+    return bool(names) and names <= early
 
 
 def environment() -> dict[str, Any]:

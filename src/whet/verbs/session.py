@@ -62,10 +62,11 @@ class Session:
         needed = BYTES_PER_NUMBER * (3 * 4 * trainable + parts.count(frozenset(parts.parameters)))
         path = out or _free_name(prepared.values)
         folder = RunFolder.create(path, needed)
-        folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
         environment = {**run_folder.environment(), "arithmetic": asdict(prepared.arithmetic)}
         folder.write(run_folder.ENVIRONMENT, environment)
         folder.write(run_folder.DATA, _data(prepared))
+        # Last: a folder with a recipe is one that can be resumed.
+        folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
         return cls(folder, prepared, None, 0.0)
 
     @classmethod
@@ -123,6 +124,7 @@ class Session:
         assert self._finished is not None
         prepared, splits = self.prepared, self.prepared.splits
         save(prepared.model, prepared.loaded.processor, self.folder.model)
+        run_folder.flush(self.folder.model)
         measured = "test" if "test" in splits else "validation"
         # As whoever loads the saved model computes.
         with prepared.arithmetic.exact.active(prepared.device):
@@ -145,7 +147,7 @@ class Session:
         text = card(prepared.values, metrics, _data(prepared), adapter=prepared.method.keeps_base)
         self.folder.write_text(run_folder.CARD, text)
         self.folder.write(run_folder.METRICS, metrics)
-        # The best weights are in the model folder now, and read back.
+        # The best weights are in the model folder now, on the disk, and read back.
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
         return self._results(metrics)
 
