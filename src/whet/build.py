@@ -1,7 +1,7 @@
 """The one place where names become objects: a recipe becomes a job, a run folder becomes a predictor."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from whet.data.split import split, without_leaks
 from whet.data.tokens import limit
 from whet.engine.arithmetic import Arithmetic, choose
 from whet.engine.cache import cache_folder, cache_limit
-from whet.engine.device import choose_device
+from whet.engine.device import choose_device, join
 from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
+from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
 from whet.model.load import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
@@ -72,6 +73,7 @@ class Prepared:
             cache_folder=cache_folder(),
             cache_limit=cache_limit(),
             stop=stop,
+            processes=join(),
         )
 
 
@@ -79,8 +81,25 @@ def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
     """Read the data, load the model, attach the method, and decide what the recipe leaves open.
 
     ``arithmetic`` is that of a run that goes on; for a new one this machine is measured. Raises an InputError that
-    names what is wrong with the recipe, the data or the model, before any training.
+    names what is wrong with the recipe, the data or the model, before any training; where there are several processes
+    all raise the same.
     """
+    processes = join()
+    opened, decided = processes.together(lambda: _open(recipe))
+    if arithmetic is None:
+        # Rows of like length stand together, so nearly all batches are shorter than this.
+        long = int(np.quantile(opened.examples["train"].lengths, LONG))
+        arithmetic, why = processes.on_main(
+            lambda: choose(recipe.training.precision, opened.device, cache_folder(), long)
+        )
+        decided.append(Choice("training.precision", arithmetic.precision, "inferred", why))
+    values = {**opened.values, "training": {**opened.values["training"], "precision": arithmetic.precision}}
+    choices = resolve.explained(recipe, values, decided, values["method"]["name"])
+    return replace(opened, values=values, choices=choices, arithmetic=arithmetic)
+
+
+def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
+    """All but the arithmetic, and what was inferred; there are no choices yet."""
     device = choose_device()
     cache_limit()
     splits, columns, task_name, task, decided = _data(recipe)
@@ -102,12 +121,6 @@ def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
     model = method.attach(loaded.model, plain)
     parts = parts_of(model, loaded.fresh)
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
-    if arithmetic is None:
-        # Rows of like length stand together, so nearly all batches are shorter than this.
-        long = int(np.quantile(examples["train"].lengths, LONG))
-        arithmetic, why_this = choose(recipe.training.precision, device, cache_folder(), long)
-        decided.append(Choice("training.precision", arithmetic.precision, "inferred", why_this))
-    values["training"]["precision"] = arithmetic.precision
     values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
         *([Choice("method.name", method_name, "inferred", why)] if why else []),
@@ -115,9 +128,11 @@ def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
     ]
     if loaded.source == "embedded":
         decided.append(Choice("model", EMBEDDED, "inferred", "no model was named: this one is embedded"))
-    return Prepared(
+    stages = method.stages(parts)
+    refuse_batch_norms(model, parts, [stage.mask for stage in stages], join())
+    prepared = Prepared(
         values=values,
-        choices=resolve.explained(recipe, values, decided, method_name),
+        choices=[],
         splits=splits,
         columns=columns,
         task=task,
@@ -125,14 +140,15 @@ def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
         loaded=loaded,
         model=model,
         parts=parts,
-        stages=method.stages(parts),
+        stages=stages,
         examples=examples,
         settings=Settings(
             **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision")}, seed=recipe.seed
         ),
         device=device,
-        arithmetic=arithmetic,
+        arithmetic=Arithmetic(),
     )
+    return prepared, decided
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ WORTHWHILE = 0.1
 MEMORY = 0.25
 """Largest share of the free memory that outputs may take where there is no room on the disk."""
 
+STOPPED = "a stop was requested"
+
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 """Relative distance of stored and fresh outputs that is rounding: their batches differ."""
 
@@ -93,20 +95,16 @@ def open_cache(
     """Store what the frozen layers return for the rows in ``used``, unless it is stored already.
 
     The model is in the modes of training with this mask. Returns None where nothing can be stored, which is told
-    where layers are frozen, and where a stop was requested meanwhile.
+    where layers are frozen, and where a stop was requested meanwhile. Several processes share the rows that go to the
+    disk; what one of them cannot use none of them uses.
     """
     depth = frozen_depth(job.parts, mask)
     if not depth or job.settings.cache == "off":
         return None
     started = time.perf_counter()
-    try:
-        with job.arithmetic.active(job.device):
-            prefix = find_prefix(job.model, mask, _probes(job))
-    except NoCutError as error:
-        yield NotStored(step, str(error))
-        return None
-    if prefix.share < WORTHWHILE:
-        yield NotStored(step, f"the frozen layers are only {prefix.share:.0%} of the work")
+    prefix, refusal = _find_prefix(job, mask)
+    if prefix is None:
+        yield NotStored(step, refusal)
         return None
     key = prefix_key(job.model, mask, prefix, job.arithmetic.key)
     digests = {side: row_digests(_examples(job, side), rows) for side, rows in used.items()}
@@ -116,25 +114,46 @@ def open_cache(
         yield NotStored(step, refusal)
         return None
     reused = sum(int((store.find(part)[:, 0] >= 0).sum()) for part in digests.values())
-    try:
-        if not (yield from _fill(job, prefix, store, used, digests, step)):
+    for side in used:
+        outcome = yield from _fill(job, prefix, store, side, used[side], digests[side], step)
+        if outcome == STOPPED:
             return None
-        places = {side: np.full((len(_examples(job, side)), 2), -1, dtype=np.int64) for side in used}
-        for side, rows in used.items():
-            places[side][rows] = store.find(digests[side])
-        cached = Cached(prefix, store, places)
-        trusted = _trusted(job, cached, used["train"])
-    except (NoCutError, SaveError) as error:
-        yield NotStored(step, str(error))
-        return None
-    if not trusted:
-        yield NotStored(step, "outputs depend on the rows beside them in the batch")
+        if outcome:
+            yield NotStored(step, outcome)
+            return None
+        if job.processes.count > 1 and store.folder is not None:
+            store = Store(prefix.stored, store.folder)
+    places = {side: np.full((len(_examples(job, side)), 2), -1, dtype=np.int64) for side in used}
+    for side, rows in used.items():
+        places[side][rows] = store.find(digests[side])
+    cached = Cached(prefix, store, places)
+    if refusal := _agreed(job, _distrust(job, cached, used)):
+        yield NotStored(step, refusal)
         return None
     count = sum(len(part) for part in used.values())
     size = sum(store.bytes_of(part) for part in lengths.values())
     seconds = time.perf_counter() - started
     yield Stored(step, depth, len(job.parts.blocks), count, reused, size, store.folder, prefix.share, seconds)
     return cached
+
+
+def _agreed(job: Job, refusal: str) -> str:
+    """The first process's refusal that has one; empty where all are content."""
+    return next((told for told in job.processes.gather(refusal) if told), "")
+
+
+def _find_prefix(job: Job, mask: Mask) -> tuple[Prefix | None, str]:
+    """What can be computed once and for all, or why nothing is."""
+    prefix, refusal = None, ""
+    try:
+        with job.arithmetic.active(job.device):
+            prefix = find_prefix(job.model, mask, _probes(job))
+        if prefix.share < WORTHWHILE:
+            refusal = f"the frozen layers are only {prefix.share:.0%} of the work"
+    except NoCutError as error:
+        refusal = str(error)
+    refusal = _agreed(job, refusal)
+    return None if refusal else prefix, refusal
 
 
 def prefix_key(model: nn.Module, mask: Mask, prefix: Prefix, arithmetic: str) -> str:
@@ -210,56 +229,76 @@ def _choose_store(
     if folder is not None:
         store = Store(prefix.stored, folder / key)
         missing = sum(store.bytes_of(lengths[side][store.find(digests[side])[:, 0] < 0]) for side in digests)
-        if not missing or make_room(folder, missing, job.cache_limit, keep=folder / key):
+        # What stays and what goes is decided once.
+        if job.processes.on_main(lambda: not missing or make_room(folder, missing, job.cache_limit, keep=folder / key)):
             return store, ""
     store = Store(prefix.stored, None)
-    needed, room = sum(store.bytes_of(part) for part in lengths.values()), psutil.virtual_memory().available * MEMORY
+    # In memory every process keeps all rows.
+    needed = sum(store.bytes_of(part) for part in lengths.values()) * job.processes.count
+    room = job.processes.broadcast(psutil.virtual_memory().available * MEMORY)
     if needed <= room:
         return store, ""
     return None, f"the outputs take {needed / 1e9:.1f} GB, there is room for {max(room, job.cache_limit) / 1e9:.1f} GB"
 
 
 def _fill(
-    job: Job,
-    prefix: Prefix,
-    store: Store,
-    used: Mapping[Side, np.ndarray],
-    digests: Mapping[Side, np.ndarray],
-    step: int,
-) -> Generator[Storing, None, bool]:
-    """Compute and store what is missing; False where a stop was requested before all of it was."""
-    for side, rows in used.items():
-        missing = np.flatnonzero(store.find(digests[side])[:, 0] < 0)
-        # Rows that read alike are computed once.
-        missing = missing[np.unique(digests[side][missing], return_index=True)[1]]
-        if not len(missing):
-            continue
-        examples = _examples(job, side)
-        lengths = examples.lengths[rows[missing]]
-        writer = Writer(store, lengths)
-        done = 0
+    job: Job, prefix: Prefix, store: Store, side: Side, rows: np.ndarray, digests: np.ndarray, step: int
+) -> Generator[Storing, None, str]:
+    """Compute and store what is missing of some rows; returns why it was not done, empty where it was."""
+    missing = np.flatnonzero(store.find(digests)[:, 0] < 0)
+    # Rows that read alike are computed once.
+    missing = missing[np.unique(digests[missing], return_index=True)[1]]
+    if job.processes.count > 1 and store.folder is not None:
+        # As the first process sees the folder: another run may be writing to it.
+        missing = job.processes.broadcast(missing)[job.processes.rank :: job.processes.count]
+    outcome = ""
+    if len(missing):
         try:
-            for chosen in sorted_batches(lengths, TOKENS):
-                if job.stop.reason is not None:
-                    break
-                batch = _probe(job, examples, rows[missing[chosen]])
-                with torch.inference_mode(), job.arithmetic.active(job.device):
-                    outputs = prefix.outputs(batch.inputs, batch.lengths)
-                    if not reads_as_found(prefix, batch, outputs):
-                        raise NoCutError("which position of a row is read depends on what stands there")
-                writer.add(digests[side][missing[chosen]], lengths[chosen], outputs)
-                done += len(chosen)
-                yield Storing(step, done, len(missing))
-            if done:
-                writer.finish()
-        except BaseException:
-            writer.abandon()
-            raise
-        if not done:
-            writer.abandon()
-        if done < len(missing):
-            return False
-    return True
+            outcome = yield from _write(job, prefix, store, side, rows[missing], digests[missing], step)
+        except (NoCutError, SaveError) as error:
+            outcome = str(error)
+    return _agreed(job, outcome)
+
+
+def _write(
+    job: Job, prefix: Prefix, store: Store, side: Side, rows: np.ndarray, digests: np.ndarray, step: int
+) -> Generator[Storing, None, str]:
+    """Compute rows and store them as one segment; as ``_fill``."""
+    examples = _examples(job, side)
+    lengths = examples.lengths[rows]
+    writer = Writer(store, lengths)
+    done = 0
+    try:
+        for chosen in sorted_batches(lengths, TOKENS):
+            if job.stop.reason is not None:
+                break
+            batch = _probe(job, examples, rows[chosen])
+            with torch.inference_mode(), job.arithmetic.active(job.device):
+                outputs = prefix.outputs(batch.inputs, batch.lengths)
+                if not reads_as_found(prefix, batch, outputs):
+                    raise NoCutError("which position of a row is read depends on what stands there")
+            writer.add(digests[chosen], lengths[chosen], outputs)
+            done += len(chosen)
+            yield Storing(step, done, len(rows))
+        if done:
+            writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+    if not done:
+        writer.abandon()
+    return "" if done == len(rows) else STOPPED
+
+
+def _distrust(job: Job, cached: Cached, used: Mapping[Side, np.ndarray]) -> str:
+    """Why stored outputs are not to be read; empty where they are what the frozen layers return."""
+    if any((cached.places[side][rows] < 0).any() for side, rows in used.items()):
+        return "outputs that other processes have stored are not to be found; have they one file system?"
+    try:
+        trusted = _trusted(job, cached, used["train"])
+    except NoCutError as error:
+        return str(error)
+    return "" if trusted else "outputs depend on the rows beside them in the batch"
 
 
 def _trusted(job: Job, cached: Cached, rows: np.ndarray) -> bool:

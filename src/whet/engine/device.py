@@ -1,27 +1,219 @@
-"""Where a run computes. accelerate lives here and nowhere else."""
+"""Where a run computes, and in how many processes. accelerate and torch.distributed live here and nowhere else."""
 
 import ctypes
+import os
 import platform
+import re
 import resource
+import signal
 import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+import torch.distributed as dist
 from accelerate import PartialState
+from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
-from whet.errors import RecipeError
+from whet.errors import RecipeError, RunError, WhetError
+
+T = TypeVar("T")
 
 # Numbers of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
+_BUCKET = 2**24
+"""Numbers that are summed at a time: 64 MiB beside the gradients."""
+
+_PATIENCE = timedelta(days=1)
+"""The others wait while one measures and saves; where one dies, its launcher ends them all."""
+
+_FAREWELL = 5.0
+"""Seconds for which a process waits for the others at its end."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train one run together, seen from one of them. A single one never communicates.
+
+    All of them call the same methods in the same order. Each raises RunError where the others cannot be reached.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that speaks and writes."""
+        return self.rank == 0
+
+    def share(self, rows: np.ndarray) -> np.ndarray:
+        """This process's part of some rows; there may be none."""
+        return rows if self.count == 1 else np.array_split(rows, self.count)[self.rank]
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one type by their sums over the processes."""
+        bucket: list[Tensor] = []
+        for number, tensor in enumerate(tensors if self.count > 1 else (), 1):
+            bucket.append(tensor)
+            if number < len(tensors) and sum(t.numel() for t in bucket) < _BUCKET:
+                continue
+            flat = torch.cat([t.reshape(-1) for t in bucket])
+            with self._reached():
+                dist.all_reduce(flat)
+            for whole, part in zip(bucket, torch.split(flat, [t.numel() for t in bucket]), strict=True):
+                whole.copy_(part.view(whole.shape))
+            bucket = []
+
+    def sum_sparse(self, tensor: Tensor) -> Tensor:
+        """The sum of a sparse tensor on the CPU, coalesced."""
+        if self.count == 1:
+            return tensor
+        summed = tensor.coalesce()
+        with self._reached():
+            dist.all_reduce(summed)
+        return summed.coalesce()
+
+    def total(self, *numbers: float) -> list[float]:
+        """Sums of plain numbers."""
+        if self.count == 1:
+            return list(numbers)
+        sums = torch.tensor(numbers, dtype=torch.float64)
+        with self._reached():
+            dist.all_reduce(sums)
+        return [float(number) for number in sums]
+
+    def highest(self, numbers: Sequence[int]) -> list[int]:
+        """The highest of each whole number."""
+        if self.count == 1:
+            return list(numbers)
+        found = torch.tensor(numbers, dtype=torch.int64)
+        with self._reached():
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return [int(number) for number in found]
+
+    def agree(self, wish: bool) -> bool:
+        """Whether any process wishes it."""
+        return bool(self.highest([int(wish)])[0])
+
+    def gather(self, value: T) -> list[T]:
+        """The value of every process, in their order."""
+        if self.count == 1:
+            return [value]
+        values = [value] * self.count
+        with self._reached():
+            dist.all_gather_object(values, value)
+        return values
+
+    def broadcast(self, value: T) -> T:
+        """The main process's value."""
+        if self.count == 1:
+            return value
+        values = [value]
+        with self._reached():
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns here; where it raises a WhetError anywhere, the first one is raised everywhere."""
+        if self.count == 1:
+            return work()
+        result, error = _tried(work)
+        for raised in self.gather(error):
+            if raised is not None:
+                raise raised
+        return result[0]
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, or the WhetError that it raises, in the main process, which alone does it."""
+        if self.count == 1:
+            return work()
+        result, error = self.broadcast(_tried(work) if self.is_main else ([], None))
+        if error is not None:
+            raise error
+        return result[0]
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            # Without the place in the library's source before it, and its advice behind it.
+            reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).partition("\n")[0].partition(". ")[0]
+            raise RunError(
+                f"process {self.rank} of {self.count} cannot reach the others any more ({reason}); one of them has "
+                "ended or its network has failed. What was saved is intact: go on with 'whet resume'"
+            ) from error
+
+
+ALONE = Processes()
+
+
+def _tried(work: Callable[[], T]) -> tuple[list[T], WhetError | None]:
+    try:
+        return [work()], None
+    except WhetError as error:
+        return [], error
+
+
+@cache
+def join() -> Processes:
+    """All processes that torchrun started; this one alone where it was started by itself.
+
+    Raises RecipeError where several were started by something that does not tell how they meet.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ALONE
+    try:
+        store, rank, count = _meeting()
+    except ValueError as error:
+        raise RecipeError(f"WORLD_SIZE tells of several processes, but {error}; start them with torchrun") from None
+    own = dist.PrefixStore("whet", store)  # type: ignore[attr-defined]
+    backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backends, store=own, rank=rank, world_size=count, timeout=_PATIENCE)
+    return Processes(rank, count)
+
+
+@cache
+def _meeting() -> tuple[Any, int, int]:
+    """The store that all processes reach, this one's rank, and how many they are."""
+    store, rank, count = next(rendezvous("env://"))
+    return store, rank, count
+
+
+def leave() -> None:
+    """Wait a moment until all processes have come to their end, and have said what there was to say.
+
+    A launcher ends all others once the first has failed; from here on that is not heard any more.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    deadline = time.monotonic() + _FAREWELL
+    # Where the launcher itself has gone there is nobody to wait for.
+    with suppress(RuntimeError):
+        store, _, count = _meeting()
+        store.add("whet/ended", 1)
+        while (ended := store.add("whet/ended", 0)) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if ended >= count and dist.is_initialized():
+            dist.destroy_process_group()
+
 
 def choose_device() -> torch.device:
-    """The accelerator of this process, or the CPU; raises RecipeError when several processes were started."""
-    state = PartialState()
-    if state.num_processes > 1:
-        raise RecipeError(
-            f"{state.num_processes} processes were started, whet trains in one; start it without torchrun or mpirun"
-        )
-    device: torch.device = state.device
+    """The accelerator of this process, or the CPU; raises RecipeError where the processes have no device each."""
+    processes = join()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count))
+    if processes.count > 1 and torch.cuda.is_available() and here > (gpus := torch.cuda.device_count()):
+        raise RecipeError(f"{here} processes were started for {gpus} GPUs; start one for each: --nproc-per-node {gpus}")
+    device: torch.device = PartialState().device
+    if processes.count > 1 and device.type not in ("cpu", "cuda"):
+        raise RecipeError(f"{processes.count} processes cannot share '{device.type}'; start whet without torchrun")
     return device
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from whet.core import Examples, Parts, Stage, Task
 from whet.engine.arithmetic import Arithmetic
+from whet.engine.device import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,5 @@ class Job:
     cache_limit: int = 10**10
     """Bytes that the folder may hold."""
     stop: StopRequest = field(default_factory=StopRequest)
+    processes: Processes = ALONE
+    """Those that take each step together."""

@@ -24,6 +24,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace,
 from whet.engine.predict import score
 from whet.engine.rows import RowAdamW
 from whet.engine.schedule import pace, stage_ends
+from whet.engine.shares import SharedGradients, seed_of
 from whet.engine.state import Checkpoint, Progress
 from whet.errors import DivergedError, RecipeError
 from whet.events import (
@@ -101,13 +103,14 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
             run.enter_stage(stage)
             yield StageChanged(progress.step, job.stages[stage].name, job.parts.count(job.stages[stage].mask))
             yield from run.open_cache()
-        if job.stop.reason is None:
+        if run.wish_to_stop() is None:
             yield run.take_step()
             yield from run.after_step()
-        if job.stop.reason is not None and progress.step < run.steps:
+        wish = run.wish_to_stop()
+        if wish is not None and progress.step < run.steps:
             if job.checkpoints and run.saved_step != progress.step:
                 yield run.save()
-            yield Stopped(progress.step, job.stop.reason, resumable=job.checkpoints is not None)
+            yield Stopped(progress.step, wish, resumable=job.checkpoints is not None)
             return
     run.take_best()
     yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure())
@@ -130,6 +133,7 @@ class _Run:
         self.best: state.Tensors = {}
         self.batches_of: tuple[int, list[np.ndarray]] = (-1, [])
         self.optimizer: torch.optim.Optimizer | None = None
+        self.gradients: SharedGradients | None = None
         self.names: list[str] = []
         self.resting: state.Tensors = {}
         self.rate = 0.0
@@ -141,7 +145,7 @@ class _Run:
         # A step that was broken off, in a run before this one, may have left gradients.
         job.model.zero_grad(set_to_none=True)
         if checkpoint is None:
-            torch.manual_seed(settings.seed)
+            torch.manual_seed(seed_of(settings.seed, job.processes.rank))
 
     # stages
 
@@ -163,12 +167,20 @@ class _Run:
         self.optimizer, self.names = build_optimizer(groups, job.settings), names
         self.resting = state.restore_optimizer(self.optimizer, self.names, moments)
         self.tables = tables(job.model, job.settings, job.device)
+        self.gradients = SharedGradients(job.processes, self.optimizer, self.tables)
         self.rounded = round_frozen(job.model) if job.arithmetic.precision == "bf16" else {}
 
     def _moments(self) -> state.Tensors:
         """Those of the parameters that train now, and of those that trained in an earlier stage and rest."""
         now = state.optimizer_state(self.optimizer, self.names) if self.optimizer else {}
         return {**self.resting, **now}
+
+    def wish_to_stop(self) -> str | None:
+        """Why the run is to stop at this boundary; one process's wish is that of all."""
+        wish, processes = self.job.stop.reason, self.job.processes
+        if processes.count == 1 or not processes.agree(wish is not None):
+            return wish
+        return next(reason for reason in processes.gather(wish) if reason is not None)
 
     def open_cache(self) -> Generator[Storing | Stored | NotStored, None, None]:
         """Compute what the stage's frozen layers return, where that is not stored yet."""
@@ -201,18 +213,20 @@ class _Run:
         started = time.perf_counter()
         job, settings, progress = self.job, self.job.settings, self.progress
         assert self.optimizer is not None
+        assert self.gradients is not None
         scale = job.stages[self.stage].learning_rate_scale * progress.plateau.factor
         self.rate = set_pace(
             self.optimizer, settings, scale, pace(settings.schedule, settings.warmup, progress.step, self.steps)
         )
         keep_modes(self.modes)
         indices = self._indices(progress.step)
+        own = job.processes.share(indices)
         micro = settings.micro_batch_size or len(indices)
-        parts = [indices[i : i + micro] for i in range(0, len(indices), micro)]
+        parts = [own[i : i + micro] for i in range(0, len(own), micro)]
         batches = [job.task.collate(job.train, part) for part in parts]
+        weight, tokens = job.processes.total(sum(b.weight for b in batches), sum(b.tokens for b in batches))
         # Rows that count for nothing, such as texts without a labelled token, give a loss of 0, not of 0 / 0.
-        weight = sum(batch.weight for batch in batches) or 1.0
-        loss = 0.0
+        weight, loss = weight or 1.0, 0.0
         with job.arithmetic.active(job.device):
             for batch, part in zip(batches, parts, strict=True):
                 moved = batch.to(job.device)
@@ -220,8 +234,9 @@ class _Run:
                     share = job.task.loss(self._forward("train", moved, part), moved) / weight
                 share.backward()  # type: ignore[no-untyped-call]
                 loss += float(share.detach())
-        parameters = (p for group in self.optimizer.param_groups for p in group["params"])
-        norm = clip(parameters, settings.max_gradient_norm)
+        (loss,) = job.processes.total(loss)
+        self.gradients.sum_()
+        norm = clip(self.gradients.parameters, settings.max_gradient_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
             raise self._diverged(progress.step + 1, what)
@@ -235,7 +250,7 @@ class _Run:
             learning_rate=self.rate,
             gradient_norm=norm,
             rows=len(indices),
-            tokens=sum(batch.tokens for batch in batches),
+            tokens=int(tokens),
             seconds=time.perf_counter() - started,
         )
 
@@ -243,9 +258,8 @@ class _Run:
         """Faster ways to compute the same, where the run is on a CPU."""
         if self.job.device.type != "cpu":
             return nullcontext()
-        assert self.optimizer is not None
-        heard = self.optimizer.about_to_read if isinstance(self.optimizer, RowAdamW) else None
-        return Kernels(self.tables, heard, self.rounded)
+        assert self.gradients is not None
+        return Kernels(self.tables, self.gradients.about_to_read, self.rounded)
 
     def _settle(self) -> None:
         """Make the weights what they are: updates of rows that no step has read were put off."""
@@ -308,7 +322,7 @@ class _Run:
         try:
             with job.arithmetic.active(job.device):
                 forward = partial(self._forward, "validation")
-                scores = score(job.model, job.task, job.validation, job.device, forward)
+                scores = score(job.model, job.task, job.validation, job.device, forward, job.processes)
         except FloatingPointError as error:
             raise self._diverged(self.progress.step, f"model has diverged ({error})") from error
         if metric not in scores:
@@ -323,7 +337,7 @@ class _Run:
 
     def take_best(self) -> None:
         """Bring the best weights back; there is nothing left to update."""
-        self.optimizer = None
+        self.optimizer = self.gradients = None
         # They may be of an earlier stage, which trained what was frozen since.
         if self.every_mask != self.job.stages[self.stage].mask:
             self.cached = None
@@ -338,11 +352,16 @@ class _Run:
 
     def save(self) -> Saved:
         """Write a checkpoint of this step."""
+        random = state.join_random(self.job.processes.gather(state.random_state()))
+        path = self.job.processes.on_main(lambda: self._write(random))
+        self.saved_step = self.progress.step
+        return Saved(self.progress.step, path)
+
+    def _write(self, random: state.Tensors) -> Path:
         assert self.job.checkpoints is not None
         weights = state.live_weights(self.job.model, self.every_mask)
-        taken = Checkpoint(self.progress, weights, self.best, self._moments(), state.random_state())
-        self.saved_step = self.progress.step
-        return Saved(self.progress.step, state.write(self.job.checkpoints, taken))
+        taken = Checkpoint(self.progress, weights, self.best, self._moments(), random)
+        return state.write(self.job.checkpoints, taken)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint, in the stage of the last step before it."""
@@ -351,7 +370,12 @@ class _Run:
         self.enter_stage(self.stage_at(checkpoint.progress.step - 1))
         assert self.optimizer is not None
         resting = state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
-        state.restore_random(checkpoint.random)
+        rank = self.job.processes.rank
+        if random := state.random_of(checkpoint.random, rank):
+            state.restore_random(random)
+        else:
+            # The run was begun in fewer processes.
+            torch.manual_seed(seed_of(self.job.settings.seed, rank, self.saved_step))
         # Copies: what was read is mapped from files that are deleted while the run goes on.
         self.resting = {name: tensor.clone() for name, tensor in resting.items()}
         self.best = {name: tensor.clone() for name, tensor in checkpoint.best.items()}

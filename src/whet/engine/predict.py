@@ -10,6 +10,7 @@ from torch import nn
 
 from whet.core import Batch, Examples, Scores, Task
 from whet.data.batch import sorted_batches
+from whet.engine.device import ALONE, Processes
 
 TOKENS = 4096
 """Padded tokens in one batch: enough to keep two cores busy, little enough for a laptop."""
@@ -25,41 +26,65 @@ class Predictions:
     """Mean loss; None where the rows have no targets."""
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What comes of one batch."""
+
+    values: np.ndarray
+    loss: float
+    weight: float
+
+
 Forward: TypeAlias = Callable[[Batch, np.ndarray], Any]
 """A batch and the numbers of its rows to the model's outputs."""
 
 
 def predict(
-    model: nn.Module, task: Task, examples: Examples, device: torch.device, forward: Forward | None = None
+    model: nn.Module,
+    task: Task,
+    examples: Examples,
+    device: torch.device,
+    forward: Forward | None = None,
+    processes: Processes = ALONE,
 ) -> Predictions:
     """Predictions for all examples; the model is left in eval mode.
 
-    ``forward`` computes the model's outputs another way than by calling it.
+    ``forward`` computes the model's outputs another way than by calling it. Several ``processes`` share the batches
+    and all return the same, the very numbers of a single one.
     """
     model.eval()
     forward = forward or (lambda batch, _: model(**batch.inputs))
-    values: np.ndarray | None = None
-    total, weight = 0.0, 0.0
+    batches = sorted_batches(examples.lengths, TOKENS)
+    found: dict[int, _Part] = {}
     with torch.inference_mode():
-        for indices in sorted_batches(examples.lengths, TOKENS):
-            batch = task.collate(examples, indices).to(device)
-            outputs = forward(batch, indices)
-            if batch.targets is not None:
-                total += float(task.loss(outputs, batch))
-                weight += batch.weight
-            part = task.predict(outputs)
-            if values is None:
-                values = np.empty((len(examples), *part.shape[1:]), dtype=part.dtype)
-            values[indices] = part
-    if values is None:
-        values = np.empty((0,))
-    return Predictions(values, total / weight if weight else None)
+        for number in range(processes.rank, len(batches), processes.count):
+            batch = task.collate(examples, batches[number]).to(device)
+            outputs = forward(batch, batches[number])
+            labelled = batch.targets is not None
+            loss, weight = (float(task.loss(outputs, batch)), batch.weight) if labelled else (0.0, 0.0)
+            found[number] = _Part(task.predict(outputs), loss, weight)
+    for others in processes.gather(found):
+        found |= others
+    if not batches:
+        return Predictions(np.empty((0,)), None)
+    values = np.empty((len(examples), *found[0].values.shape[1:]), dtype=found[0].values.dtype)
+    total, whole = 0.0, 0.0
+    for number, indices in enumerate(batches):
+        values[indices] = found[number].values
+        total += found[number].loss
+        whole += found[number].weight
+    return Predictions(values, total / whole if whole else None)
 
 
 def score(
-    model: nn.Module, task: Task, examples: Examples, device: torch.device, forward: Forward | None = None
+    model: nn.Module,
+    task: Task,
+    examples: Examples,
+    device: torch.device,
+    forward: Forward | None = None,
+    processes: Processes = ALONE,
 ) -> Scores:
     """All metrics of the task on labelled examples, and their mean loss."""
-    predictions = predict(model, task, examples, device, forward)
+    predictions = predict(model, task, examples, device, forward, processes)
     scores = task.score(predictions.values, examples)
     return scores if predictions.loss is None else {**scores, "loss": predictions.loss}

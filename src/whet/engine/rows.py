@@ -139,13 +139,15 @@ class RowAdamW(torch.optim.AdamW):
 
 def _put_off(history: np.ndarray, since: np.ndarray, until: int, rho: float) -> tuple[np.ndarray, np.ndarray]:
     """For rows that are right up to step ``since``: the sum of w_(since+j) rho^j up to ``until``, and the decay."""
-    ahead = np.arange(1, min(HORIZON, max(1, until - int(since.min()))) + 1)
+    ahead = np.arange(1, HORIZON + 1)
     steps = since[:, None] + ahead
     logarithms = np.concatenate([[0.0], np.cumsum(history[:until, 1])])
     reached = np.minimum(steps, until)
     # An update decays in the steps after its own.
     weights = history[reached - 1, 0] * np.exp(logarithms[until] - logarithms[reached]) * (steps <= until)
-    return weights @ rho**ahead, np.exp(logarithms[until] - logarithms[since])
+    # Not a product of matrices, which adds up in another order where there are other rows beside a row: several
+    # processes do the same rows in other company, and must come to the same bits.
+    return (weights * rho**ahead).sum(axis=1), np.exp(logarithms[until] - logarithms[since])
 
 
 def _is_sparse(parameter: Tensor) -> bool:

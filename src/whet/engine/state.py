@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,17 @@ def restore_random(states: Tensors) -> None:
         # The machine that goes on may have fewer GPUs than the one that began.
         if name != "cpu" and int(name.removeprefix("cuda")) < torch.cuda.device_count():
             torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))
+
+
+def join_random(states: Sequence[Tensors]) -> Tensors:
+    """The random states of several processes as one; those of the first keep their names."""
+    return {f"{rank}.{name}" if rank else name: t for rank, own in enumerate(states) for name, t in own.items()}
+
+
+def random_of(states: Tensors, rank: int) -> Tensors:
+    """Those of one process out of ``join_random``; empty where fewer were joined."""
+    named = [(name.rpartition("."), tensor) for name, tensor in states.items()]
+    return {name: tensor for (owner, _, name), tensor in named if owner == (str(rank) if rank else "")}
 
 
 # --- on the disk ------------------------------------------------------------------------------------------------

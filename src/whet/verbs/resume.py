@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from whet.engine.device import join
 from whet.verbs.run import Run
 from whet.verbs.session import Session
 from whet.verbs.train import watch
@@ -16,7 +17,7 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Run:
     On a CPU the result is the very one of an uninterrupted run. Raises RunFolderError where the folder is no run, has
     finished, or its data is not what it was.
     """
-    return run(Path(folder), Console(quiet=quiet))
+    return run(Path(folder), Console(quiet=quiet or not join().is_main))
 
 
 def run(folder: Path, console: Console) -> Run:

@@ -16,7 +16,7 @@ from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
 from whet.core import Answer, Choice, Rows, Scores
 from whet.engine.arithmetic import Arithmetic
-from whet.engine.device import peak_memory
+from whet.engine.device import join, peak_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
 from whet.engine.predict import predict
@@ -53,41 +53,35 @@ class Session:
     @classmethod
     def start(cls, recipe: Recipe, out: Path | None) -> "Session":
         """A new run; its folder holds the resolved recipe when this returns."""
+        processes = join()
         if out is not None:
-            RunFolder.refuse_existing(out)
+            processes.on_main(lambda: RunFolder.refuse_existing(out))
         prepared = prepare(recipe)
         parts = prepared.parts
         trainable = parts.count(frozenset().union(*(stage.mask for stage in prepared.stages)))
         # Three checkpoints, as two stay while the next is written, each of weights, best weights and two moments.
         needed = BYTES_PER_NUMBER * (3 * 4 * trainable + parts.count(frozenset(parts.parameters)))
-        path = out or _free_name(prepared.values)
-        folder = RunFolder.create(path, needed)
-        environment = {**run_folder.environment(), "arithmetic": asdict(prepared.arithmetic)}
-        folder.write(run_folder.ENVIRONMENT, environment)
-        folder.write(run_folder.DATA, _data(prepared))
-        # Last: a folder with a recipe is one that can be resumed.
-        folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
-        return cls(folder, prepared, None, 0.0)
+        path = processes.on_main(lambda: _create(out, needed, prepared))
+        return cls(RunFolder(path), prepared, None, 0.0)
 
     @classmethod
     def resume(cls, path: Path) -> tuple["Session", list[str]]:
         """An unfinished run and remarks about it; raises RunFolderError where it has finished or its data changed."""
-        folder = RunFolder.open(path)
-        if folder.finished:
-            raise RunFolderError(f"{path} has finished; its model is in {folder.model}. For a new run use 'whet train'")
-        prepared = prepare(recipes.parse(folder.recipe()), _arithmetic(folder))
-        before, now = folder.read(run_folder.DATA), _data(prepared)
-        changed = [name for name, split in now["splits"].items() if split != before["splits"].get(name)]
-        if changed:
-            raise RunFolderError(
-                f"{path}: the {' and '.join(changed)} rows are not those the run began with; "
-                "bring the old files back, or begin anew with 'whet train'"
-            )
-        checkpoint, complaints = newest(folder.checkpoints)
+        processes = join()
+        folder, recipe, arithmetic, before = processes.together(lambda: _unfinished(path))
+        prepared = prepare(recipe, arithmetic)
+        checkpoint, remarks = processes.together(lambda: _take_up(folder, prepared))
         step = checkpoint.progress.step if checkpoint else 0
-        taken_up = f"going on from the checkpoint of step {step}" if checkpoint else "no checkpoint yet: from the start"
-        folder.rewind(step)
-        return cls(folder, prepared, checkpoint, folder.seconds()), [*complaints, taken_up]
+        if len(set(processes.gather(step))) > 1:
+            raise RunFolderError(f"{path}: not all processes read the same checkpoints; give them one file system")
+        remarks.append(f"going on from the checkpoint of step {step}" if step else "no checkpoint yet: from the start")
+        if before != processes.count:
+            remarks.append(
+                f"begun in {before} processes, going on in {processes.count}: the rows of each step are the same, sums "
+                "are rounded and dropout is drawn in another way"
+            )
+        processes.on_main(lambda: folder.rewind(step))
+        return cls(folder, prepared, checkpoint, folder.seconds()), remarks
 
     @property
     def choices(self) -> list[Choice]:
@@ -109,7 +103,7 @@ class Session:
 
     def _logged(self, events: Events) -> Events:
         for event in events:
-            if not isinstance(event, Storing):
+            if join().is_main and not isinstance(event, Storing):
                 self.folder.append(event)
             if isinstance(event, Step | Evaluated | Stored):
                 self._seconds += event.seconds
@@ -120,7 +114,13 @@ class Session:
             yield event
 
     def finish(self) -> Results:
-        """Measure the test rows and the baselines, and write model, metrics, predictions and card."""
+        """Measure the test rows and the baselines, and write model, metrics, predictions and card.
+
+        The main process does so, the others wait for it.
+        """
+        return join().on_main(self._finish)
+
+    def _finish(self) -> Results:
         assert self._finished is not None
         prepared, splits = self.prepared, self.prepared.splits
         save(prepared.model, prepared.loaded.processor, self.folder.model)
@@ -207,6 +207,38 @@ def _arithmetic(folder: RunFolder) -> Arithmetic:
             f"{folder.path / run_folder.ENVIRONMENT} does not say which arithmetic the run began with; "
             "begin anew with 'whet train'"
         ) from None
+
+
+def _create(out: Path | None, needed: int, prepared: Prepared) -> Path:
+    """A run folder that says what will be done."""
+    folder = RunFolder.create(out or _free_name(prepared.values), needed)
+    environment = {**run_folder.environment(), "arithmetic": asdict(prepared.arithmetic), "processes": join().count}
+    folder.write(run_folder.ENVIRONMENT, environment)
+    folder.write(run_folder.DATA, _data(prepared))
+    # Last: a folder with a recipe is one that can be resumed.
+    folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
+    return folder.path
+
+
+def _unfinished(path: Path) -> tuple[RunFolder, Recipe, Arithmetic, int]:
+    """A run that can go on, with its recipe, and the arithmetic and the number of processes it began with."""
+    folder = RunFolder.open(path)
+    if folder.finished:
+        raise RunFolderError(f"{path} has finished; its model is in {folder.model}. For a new run use 'whet train'")
+    count = folder.read(run_folder.ENVIRONMENT).get("processes", 1)
+    return folder, recipes.parse(folder.recipe()), _arithmetic(folder), count
+
+
+def _take_up(folder: RunFolder, prepared: Prepared) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, and what is wrong with newer ones."""
+    before, now = folder.read(run_folder.DATA), _data(prepared)
+    changed = [name for name, split in now["splits"].items() if split != before["splits"].get(name)]
+    if changed:
+        raise RunFolderError(
+            f"{folder.path}: the {' and '.join(changed)} rows are not those the run began with; "
+            "bring the old files back, or begin anew with 'whet train'"
+        )
+    return newest(folder.checkpoints)
 
 
 def _free_name(values: dict[str, Any]) -> Path:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from whet import recipe as recipes
 from whet.core import Choice
+from whet.engine.device import join
 from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError
 from whet.recipe import Recipe
@@ -50,7 +51,7 @@ def train(
     for section, values in (("data", data), ("training", training)):
         for key, value in (values or {}).items():
             recipes.put(raw, [section, key], value)
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet or not join().is_main)
     return run(recipes.parse(raw), Path(out) if out else None, console)
 
 
