@@ -91,7 +91,7 @@ def test_a_share_beside_a_file_is_left_out_so_that_the_result_is_a_recipe_again(
 def test_what_is_open_comes_from_the_method(method: str) -> None:
     defaults: Defaults = catalog.load("method", method).defaults
     values = training(defaults)
-    wanted = {key: value for key, value in vars(defaults).items() if value is not None}
+    wanted = {key: value for key, value in vars(defaults).items() if value is not None and key != "settled_steps"}
     wanted["schedule"] = SCHEDULES[defaults.schedule]().model_dump()
     assert {key: values[key] for key in wanted} == wanted
     assert values["metric"] == "accuracy"
@@ -241,3 +241,10 @@ def test_in_the_written_recipe_every_value_that_was_not_given_has_a_comment(raw:
             continue
         path = f"{section}{name}" if line.startswith(" ") else name
         assert ("  # " in line) == (path not in asked), line
+
+
+def test_a_short_run_learns_faster_by_the_root_of_what_it_lacks_and_at_most_twice_as_fast() -> None:
+    defaults = Defaults(learning_rate=5e-5, schedule="linear", warmup=0.1, settled_steps=1300)
+    rates = {steps: defaults.rate_for(steps) for steps in (1, 325, 650, 1300, 10**6)}
+    assert rates == {1: 1e-4, 325: 1e-4, 650: 7.1e-5, 1300: 5e-5, 10**6: 5e-5}
+    assert PLAIN.rate_for(1) == PLAIN.learning_rate

@@ -1,5 +1,6 @@
 """The one place where names become objects: a recipe becomes a job, a run folder becomes a predictor."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from whet import catalog, resolve
-from whet.core import Answer, Choice, Columns, Examples, Loaded, Method, Parts, Rows, Scores, Stage, Task
+from whet.core import Answer, Choice, Columns, Defaults, Examples, Loaded, Method, Parts, Rows, Scores, Stage, Task
 from whet.data import columns as columns_of
 from whet.data.complete import complete
 from whet.data.source import read, read_splits
@@ -121,6 +122,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     model = method.attach(loaded.model, plain)
     parts = parts_of(model, loaded.fresh)
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
+    values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)
     values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
         *([Choice("method.name", method_name, "inferred", why)] if why else []),
@@ -258,6 +260,20 @@ def _method(recipe: Recipe, parts: Parts) -> tuple[str, Method, str]:
     name, size = ("full", "few enough") if total <= SMALL else ("lora", "too many")
     why = f"the model has {total / 1e6:.1f} M parameters, {size} to train all of them"
     return name, catalog.build("method", name, {}), why
+
+
+def _rate(
+    recipe: Recipe, defaults: Defaults, training: Mapping[str, Any], rows: int, decided: list[Choice]
+) -> dict[str, float]:
+    """The learning rate, where it is left open, for the number of steps that the run will have."""
+    if recipe.training.learning_rate is not None:
+        return {}
+    steps = training.get("steps") or training["epochs"] * math.ceil(rows / training["batch_size"])
+    rate = defaults.rate_for(steps)
+    if rate != defaults.learning_rate:
+        why = f"{defaults.learning_rate:g} in a run of {defaults.settled_steps:,} steps or more; this one has {steps:,}"
+        decided.append(Choice("training.learning_rate", rate, "inferred", why))
+    return {"learning_rate": rate}
 
 
 def _model_name(loaded: Loaded) -> str:

@@ -260,12 +260,22 @@ class Defaults:
     schedule: str
     warmup: float
     """Share of the steps."""
+    settled_steps: int = 1
+    """Steps of a run from which the learning rate is right; a shorter one learns faster (``rate_for``)."""
     epochs: int = 3
     weight_decay: float = 0.01
     layer_decay: float = 1.0
     """Factor on the learning rate for each block further from the head."""
     dropout: float | None = None
     """Dropout probability for the whole model; None keeps the model's own."""
+
+    def rate_for(self, steps: int) -> float:
+        """The learning rate for a run of so many steps: a short run has to go as far in fewer steps.
+
+        ``learning_rate * sqrt(settled_steps / steps)``, to two digits, at most twice the learning rate.
+        """
+        faster = min(2.0, max(1.0, (self.settled_steps / steps) ** 0.5))
+        return float(f"{self.learning_rate * faster:.2g}")
 
 
 class Method(Protocol):
