@@ -24,8 +24,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -43,8 +44,21 @@ KEPT = 2
 _TENSORS = ("weights", "best", "optimizer", "random")
 _STATE = "state.json"
 _DIGESTS = "SHA256SUMS"
-_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Whole numbers by their bytes."""
+_LENGTH = 8
+"""Bytes at the start of a safetensors file that say how long its header is."""
+_PIECE = 2**24
+"""Bytes of a file that are compared at a time."""
+_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""What safetensors calls the kinds of numbers that weights, buffers, moments and random states have."""
 
 
 @dataclass
@@ -263,20 +277,28 @@ def _fill(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def _holds(folder: Path, name: str, tensors: Tensors) -> bool:
-    """Whether a file holds these tensors, bit for bit."""
-    try:
-        stored = load_file(folder / f"{name}.safetensors")
-    except SafetensorError:
-        return False
-    return stored.keys() == tensors.keys() and all(_same_bits(tensor, tensors[key]) for key, tensor in stored.items())
+    """Whether a file holds these tensors, bit for bit; reads it piece by piece, as mapping all of it takes memory."""
+    with (folder / f"{name}.safetensors").open("rb") as file:
+        try:
+            length = int.from_bytes(file.read(_LENGTH), "little")
+            entries = json.loads(file.read(length))
+            entries.pop("__metadata__", None)
+            if entries.keys() != tensors.keys():
+                return False
+            for key, entry in entries.items():
+                file.seek(_LENGTH + length + entry["data_offsets"][0])
+                tensor, told = tensors[key], (entry["dtype"], entry["shape"])
+                if told != (_NAMES[tensor.dtype], list(tensor.shape)) or not _same_bytes(file, tensor):
+                    return False
+        except (ValueError, KeyError, TypeError, MemoryError):
+            return False
+    return True
 
 
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    if (one.dtype, one.shape) != (other.dtype, other.shape):
-        return False
-    # As whole numbers, because numbers that are not finite are not equal to themselves.
-    words = _WORDS[one.element_size()]
-    return torch.equal(one.view(words), other.view(words))
+def _same_bytes(file: BinaryIO, tensor: Tensor) -> bool:
+    mine = tensor.detach().reshape(-1).view(torch.uint8).numpy()
+    pieces = (mine[start : start + _PIECE] for start in range(0, len(mine), _PIECE))
+    return all(np.array_equal(np.frombuffer(file.read(len(piece)), np.uint8), piece) for piece in pieces)
 
 
 def _make(folder: Path) -> None:
