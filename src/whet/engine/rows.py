@@ -23,6 +23,9 @@ from torch import Tensor, nn
 
 HORIZON = 256
 
+FEW = 2048
+"""Rows that are settled together."""
+
 LARGE = 2**21
 """Numbers of a table from which putting off pays: 8 MiB."""
 
@@ -89,8 +92,9 @@ class RowAdamW(torch.optim.AdamW):
             if "seen" not in state:
                 continue
             rows = torch.nonzero(state["seen"] < int(state["step"])).flatten()
-            if len(rows):
-                self._catch_up(parameter, state, group, rows, int(state["step"]))
+            # Few at a time: all of them at once would take the memory of several tables.
+            for some in torch.split(rows, FEW):
+                self._catch_up(parameter, state, group, some, int(state["step"]))
             if forget:
                 del state["seen"], state["history"]
 
