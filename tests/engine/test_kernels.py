@@ -88,3 +88,19 @@ def test_a_frozen_weight_that_was_rounded_before_gives_what_rounding_it_now_give
         with Kernels(rounded=rounded):
             found = model(values)
     assert torch.equal(found, expected)
+
+
+def test_weights_given_by_name_and_layers_outside_of_autocast_are_left_alone() -> None:
+    linear, table = nn.Linear(8, 8).requires_grad_(False), nn.Embedding(10, 3)
+    values, read = torch.randn(5, 8), torch.tensor([1, 2])
+    with Kernels(frozenset([id(table.weight)]), rounded=round_frozen(linear)):
+        assert torch.equal(functional.linear(values, weight=linear.weight), values @ linear.weight.T)
+        assert torch.equal(functional.embedding(read, weight=table.weight), table.weight[read])
+        assert linear(values).dtype == torch.float32
+
+
+def test_what_is_left_out_of_a_replay_is_not_rounded() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).requires_grad_(False)
+    second = model[1]
+    assert isinstance(second, nn.Linear)
+    assert set(round_frozen(model, ["0"])) == {id(second.weight)}

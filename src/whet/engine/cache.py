@@ -238,7 +238,10 @@ def _choose_store(
     room = job.processes.broadcast(psutil.virtual_memory().available * MEMORY)
     if needed <= room:
         return store, ""
-    return None, f"the outputs take {needed / 1e9:.1f} GB, there is room for {max(room, job.cache_limit) / 1e9:.1f} GB"
+    return None, (
+        f"the outputs take {needed / 1e9:.1f} GB, and neither {LIMIT} with the free disk nor a quarter of the free "
+        f"memory ({room / 1e9:.1f} GB) holds them"
+    )
 
 
 def _fill(

@@ -8,7 +8,7 @@
 A mode of torch's, so it reaches functional calls as well as modules, on every architecture.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -40,20 +40,23 @@ class Kernels(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is functional.linear and id(args[1]) in self._rounded:
-            return func(args[0], self._rounded[id(args[1])], *args[2:], **kwargs)
+        weight = args[1] if len(args) > 1 else None
+        # A model may leave autocast for some of its layers, which then want the weight as it is.
+        if func is functional.linear and id(weight) in self._rounded and torch.is_autocast_enabled("cpu"):
+            return func(args[0], self._rounded[id(weight)], *args[2:], **kwargs)
         if func is functional.dropout:
             return _dropout(*args, **kwargs)
-        if func is functional.embedding and id(args[1]) in self._tables and torch.is_grad_enabled():
+        if func is functional.embedding and id(weight) in self._tables and torch.is_grad_enabled():
             if self._about_to_read is not None:
                 self._about_to_read(args[1], args[0])
             return torch.embedding(args[1], args[0], _padding(args, kwargs), False, True)
         return func(*args, **kwargs)
 
 
-def round_frozen(model: nn.Module) -> dict[int, Tensor]:
-    """bf16 copies of the frozen weights of linear layers, by the id of the weight."""
-    weights = {id(m.weight): m.weight for m in model.modules() if type(m) is nn.Linear}
+def round_frozen(model: nn.Module, left_out: Iterable[str] = ()) -> dict[int, Tensor]:
+    """bf16 copies of the frozen weights of linear layers, by the id of the weight; none for modules ``left_out``."""
+    idle = {module for name in left_out for module in model.get_submodule(name).modules()}
+    weights = {id(m.weight): m.weight for m in model.modules() if type(m) is nn.Linear and m not in idle}
     return {key: w.detach().to(torch.bfloat16) for key, w in weights.items() if not w.requires_grad}
 
 

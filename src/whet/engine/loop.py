@@ -168,7 +168,6 @@ class _Run:
         self.resting = state.restore_optimizer(self.optimizer, self.names, moments)
         self.tables = tables(job.model, job.settings, job.device)
         self.gradients = SharedGradients(job.processes, self.optimizer, self.tables)
-        self.rounded = round_frozen(job.model) if job.arithmetic.precision == "bf16" else {}
 
     def _moments(self) -> state.Tensors:
         """Those of the parameters that train now, and of those that trained in an earlier stage and rest."""
@@ -191,6 +190,8 @@ class _Run:
             "validation": np.arange(len(self.job.validation)),
         }
         self.cached = yield from open_cache(self.job, mask, used, self.progress.step)
+        left_out = self.cached.prefix.modules if self.cached else ()
+        self.rounded = round_frozen(self.job.model, left_out) if self.job.arithmetic.precision == "bf16" else {}
 
     def _rows_of_stage(self) -> np.ndarray:
         """The training rows that the stage sees, which are few where it is shorter than an epoch."""
