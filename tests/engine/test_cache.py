@@ -101,8 +101,8 @@ def test_where_memory_is_small_too_nothing_is_kept_and_the_run_goes_on(monkeypat
     made, plain = head_job(cache_limit=0), head_job(short(cache="off"))
     events = run(made)
     assert [event.reason for event in of_kind(NotStored, events)] == [
-        "the outputs take 0.0 GB, and neither WHET_CACHE_GB with the free disk nor a quarter of the free memory (0.0 GB) "
-        "holds them"
+        "the outputs take 0.0 GB, and neither WHET_CACHE_GB with the free disk "
+        "nor a quarter of the free memory (0.0 GB) holds them"
     ]
     assert timeless(events) == timeless(run(plain))
     assert_same_weights(made, plain)
