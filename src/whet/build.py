@@ -19,7 +19,7 @@ from whet.data.split import split, without_leaks
 from whet.data.tokens import limit
 from whet.engine.arithmetic import Arithmetic, choose
 from whet.engine.cache import cache_folder, cache_limit
-from whet.engine.device import choose_device, join
+from whet.engine.device import choose_device, join, limit_kernel_caches
 from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
@@ -101,6 +101,7 @@ def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
 
 def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     """All but the arithmetic, and what was inferred; there are no choices yet."""
+    limit_kernel_caches()
     device = choose_device()
     cache_limit()
     splits, columns, task_name, task, decided = _data(recipe)
@@ -194,6 +195,7 @@ def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
     saved = task.open_saved(folder)
     data = values["data"]
     columns = Columns(tuple(_listed(data["text"]) or ()), tuple(_listed(data["label"]) or ()))
+    limit_kernel_caches()
     device = choose_device()
     model: nn.Module = saved.model
     return Predictor(

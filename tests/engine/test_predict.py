@@ -7,7 +7,8 @@ import torch
 from tests.contracts.arena import TensorTask
 from tests.engine.jobs import BlindTask, WeightedTask, changed, job
 from whet.core import Examples
-from whet.engine.predict import TOKENS, predict, score
+from whet.engine.device import tokens_at_once
+from whet.engine.predict import predict, score
 
 CPU = torch.device("cpu")
 LENGTHS = np.array([5, 2000, 7, 1500, 3, 900, 4000, 5000, 2, 60, 5, 1])
@@ -35,8 +36,13 @@ def test_batches_stay_within_the_budget_of_tokens() -> None:
     seen: list[int] = []
     model.register_forward_hook(lambda *call: seen.append(len(call[2].logits)))
     predict(model, task, examples, CPU)
-    # Longest first: 5000 and 4000 alone, then 2 x 2000, 4 x 900 and the rest.
-    assert seen == [1, 1, TOKENS // 2000, TOKENS // 900, 4]
+    budget = tokens_at_once(CPU)
+    expected, left = [], sorted(LENGTHS.tolist(), reverse=True)
+    while left:
+        expected.append(min(len(left), max(1, budget // left[0])))
+        left = left[expected[-1] :]
+    assert seen == expected
+    assert len(seen) > 3
 
 
 @pytest.mark.parametrize("kind", [TensorTask, WeightedTask])

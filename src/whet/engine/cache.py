@@ -24,6 +24,7 @@ from whet.core import Batch, Examples, Mask, Ragged
 from whet.data.batch import sorted_batches
 from whet.engine.arithmetic import Precision
 from whet.engine.cut import Probe, find_prefix, reads_as_found
+from whet.engine.device import tokens_at_once
 from whet.engine.job import Job
 from whet.engine.replay import NoCutError, Prefix
 from whet.engine.store import DIGEST, Store, Writer, make_room
@@ -33,9 +34,6 @@ from whet.model.freeze import frozen_depth
 from whet.model.parts import architecture
 
 Side: TypeAlias = Literal["train", "validation"]
-
-TOKENS = 4096
-"""Padded tokens of a batch of rows whose outputs are stored."""
 
 WORTHWHILE = 0.1
 """Least share of a forward pass for which outputs are stored."""
@@ -272,7 +270,7 @@ def _write(
     writer = Writer(store, lengths)
     done = 0
     try:
-        for chosen in sorted_batches(lengths, TOKENS):
+        for chosen in sorted_batches(lengths, tokens_at_once(job.device)):
             if job.stop.reason is not None:
                 break
             batch = _probe(job, examples, rows[chosen])

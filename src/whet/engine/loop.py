@@ -35,7 +35,7 @@ from whet.core import Batch, Mask, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.cache import Cached, Side, open_cache
-from whet.engine.device import keep_freed_memory
+from whet.engine.device import keep_freed_memory, return_freed_memory
 from whet.engine.job import Job
 from whet.engine.kernels import Kernels, round_frozen
 from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace, tables
@@ -343,6 +343,8 @@ class _Run:
         if self.every_mask != self.job.stages[self.stage].mask:
             self.cached = None
         state.restore_weights(self.job.model, self.every_mask, self.best)
+        self.best, self.rounded = {}, {}
+        return_freed_memory()
 
     def _better(self, scores: Scores) -> bool:
         metric, best = self.job.settings.metric, self.progress.best_scores

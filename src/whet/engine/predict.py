@@ -10,10 +10,7 @@ from torch import nn
 
 from whet.core import Batch, Examples, Scores, Task
 from whet.data.batch import sorted_batches
-from whet.engine.device import ALONE, Processes
-
-TOKENS = 4096
-"""Padded tokens in one batch: enough to keep two cores busy, little enough for a laptop."""
+from whet.engine.device import ALONE, Processes, tokens_at_once
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def predict(
     """
     model.eval()
     forward = forward or (lambda batch, _: model(**batch.inputs))
-    batches = sorted_batches(examples.lengths, TOKENS)
+    batches = sorted_batches(examples.lengths, tokens_at_once(device))
     found: dict[int, _Part] = {}
     with torch.inference_mode():
         for number in range(processes.rank, len(batches), processes.count):
