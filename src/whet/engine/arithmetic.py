@@ -20,10 +20,12 @@ from typing import Annotated, Literal, TypeAlias
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
+from torch import nn
 from torch.nn import functional
 
 from whet.engine.kernels import Kernels
 from whet.errors import RecipeError
+from whet.model.parts import attention, set_attention
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 
@@ -81,6 +83,19 @@ class Arithmetic:
             matmul.fp32_precision = before
             if other_threads:
                 torch.set_num_threads(threads)
+
+    @contextmanager
+    def attending(self, model: nn.Module) -> Iterator[None]:
+        """Meanwhile the chosen implementation computes the attention of a model that has torch's fused one."""
+        own = attention(model)
+        if self.attention is None or own != "sdpa":
+            yield
+            return
+        set_attention(model, self.attention)
+        try:
+            yield
+        finally:
+            set_attention(model, own)
 
 
 _Speed: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -141,14 +156,14 @@ def choose(
         return Arithmetic(), f"bf16 is not tried on '{device.type}'"
     measured = _kept(folder) or _keep(folder, measure())
     gain = measured.bf16 / measured.fp32_speed
-    attention = measured.attention(length)
-    also = f"; plain attention is faster than the fused one for rows of {length} tokens" if attention else ""
+    plain = measured.attention(length)
+    also = f"; plain attention is faster than the fused one for rows of {length} tokens" if plain else ""
     told = f"bf16 products are {gain:.1f} times as fast as fp32 here ({measured.bf16 / 1e9:.0f} GFLOP/s)"
     if precision == "bf16" and gain < 1 / GAIN:
         raise RecipeError(f"training.precision: {told}, so it would only lose accuracy; use fp32, or leave it out")
     if (precision or ("bf16" if gain >= GAIN else "fp32")) == "bf16":
-        return replace(measured.fp32, precision="bf16", attention=attention), told + also
-    return replace(measured.fp32, attention=attention), told + also
+        return replace(measured.fp32, precision="bf16", attention=plain), told + also
+    return replace(measured.fp32, attention=plain), told + also
 
 
 def measure() -> Measured:

@@ -59,7 +59,6 @@ from whet.events import (
     Storing,
 )
 from whet.model.freeze import apply, keep_modes, training_modes
-from whet.model.parts import attention, set_attention
 
 
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
@@ -69,17 +68,10 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
     for the validation rows are no longer finite, SaveError when the disk refuses a checkpoint, RunFolderError when the
     checkpoint is of another job, RecipeError when the validation rows do not define the metric.
     """
-    chosen, own = job.arithmetic.attention, attention(job.model)
     if job.device.type == "cpu":
         keep_freed_memory()
-    if chosen is None or own != "sdpa":
+    with job.arithmetic.attending(job.model):
         yield from _fit(job, checkpoint)
-        return
-    set_attention(job.model, chosen)
-    try:
-        yield from _fit(job, checkpoint)
-    finally:
-        set_attention(job.model, own)
 
 
 def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:

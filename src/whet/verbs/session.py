@@ -16,7 +16,7 @@ from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
 from whet.core import Answer, Choice, Rows, Scores
 from whet.engine.arithmetic import Arithmetic
-from whet.engine.device import join, peak_memory
+from whet.engine.device import join, peak_memory, return_freed_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
 from whet.engine.predict import predict
@@ -127,8 +127,11 @@ class Session:
         run_folder.flush(self.folder.model)
         measured = "test" if "test" in splits else "validation"
         # As whoever loads the saved model computes.
-        with prepared.arithmetic.exact.active(prepared.device):
+        exact = prepared.arithmetic.exact
+        with exact.active(prepared.device), exact.attending(prepared.model):
             predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
+        # The saved model is opened beside the trained one.
+        return_freed_memory()
         self._check_reload(predictions.values, splits[measured])
         test = prepared.task.score(predictions.values, prepared.examples[measured]) if measured == "test" else {}
         answers = prepared.task.answer(predictions.values)
