@@ -194,6 +194,8 @@ class Parts:
     """Shape of every parameter by name; a tied one is listed once."""
     linear: Mapping[str, tuple[int, int]]
     """Width in and width out of every linear layer by module name, wherever it stands."""
+    tokens: tuple[str, ...] = ()
+    """Tables of token vectors by module name; none where a model reads pictures or sound."""
     fresh: tuple[str, ...] = ()
     """Parameters that no pre-trained weight filled: they start random, so every method trains and saves them."""
 

@@ -1,7 +1,7 @@
 """The laws of every method on every backbone family."""
 
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tests.contracts.arena import ROWS, SETTINGS, Fight, probe, run, short, store_as_read, weights
 from tests.contracts.backbones import BACKBONES
+from tests.contracts.rows import Options, row
 from whet import catalog
 from whet.core import Method
 from whet.engine import cache
@@ -20,14 +21,12 @@ from whet.engine.loop import fit
 from whet.engine.state import newest
 from whet.engine.store import Store, Writer
 from whet.errors import ModelError
-from whet.events import Finished, NotStored, Step, Stored
-from whet.model.freeze import apply, frozen_state, set_training_modes, training_modes
+from whet.events import Finished, NotStored, StageChanged, Step, Stored
+from whet.model.freeze import apply, frozen_depth, frozen_state, set_training_modes, training_modes
 from whet.model.parts import parts_of
 
-# Options for the laws: small where the default would be larger than the tiny models.
-OPTIONS = {"lora": {"rank": 3}, "last_blocks": {"count": 1}}
-FIGHTS = [Fight(b, name, OPTIONS.get(name, {})) for b in BACKBONES for name in catalog.names("method")]
-CHANGES_OUTPUT_AT_ONCE = {"scratch"}
+METHODS = catalog.names("method")
+FIGHTS = [Fight(b, name, row(name).options) for b in BACKBONES for name in METHODS if b.name not in row(name).without]
 # Used only where spectrograms are masked at random, which the tiny models do not do.
 IDLE = {"wav2vec2.masked_spec_embed"}
 
@@ -41,10 +40,7 @@ def fight(request: pytest.FixtureRequest) -> Fight:
 def test_output_is_unchanged_right_after_attach(fight: Fight) -> None:
     before = fight.output(fight.backbone.build())
     after = fight.output(fight.attached()[0])
-    if fight.method_name in CHANGES_OUTPUT_AT_ONCE:
-        assert not torch.equal(before, after)
-    else:
-        assert torch.equal(before, after)
+    assert torch.equal(before, after) is row(fight.method_name).keeps_output
 
 
 def test_only_the_mask_trains_and_the_rest_stays_bit_equal(fight: Fight) -> None:
@@ -60,13 +56,15 @@ def test_only_the_mask_trains_and_the_rest_stays_bit_equal(fight: Fight) -> None
 
 def test_frozen_modules_are_in_eval_mode_at_every_step(fight: Fight) -> None:
     job = fight.job(SETTINGS)
-    trained = {id(p) for name, p in job.model.named_parameters() if name in job.stages[0].mask}
+    trained: set[int] = set()
     wrong: list[str] = []
+    stages = iter(job.stages)
 
     def watch(name: str, module: nn.Module) -> None:
         held = {id(parameter) for parameter in module.parameters()}
 
         def look(*_: object) -> None:
+            # The set is another one in each stage.
             if torch.is_grad_enabled() and held and not held & trained and module.training:
                 wrong.append(name)
 
@@ -74,18 +72,23 @@ def test_frozen_modules_are_in_eval_mode_at_every_step(fight: Fight) -> None:
 
     for name, module in job.model.named_modules():
         watch(name, module)
-    run(job)
+    for event in fit(job):
+        if isinstance(event, StageChanged):
+            mask = next(stages).mask
+            trained = {id(p) for name, p in job.model.named_parameters() if name in mask}
     assert wrong == []
+    assert next(stages, None) is None
 
 
 def test_every_trainable_tensor_gets_a_gradient_and_nothing_else_does(fight: Fight) -> None:
     model, parts = fight.attached()
-    mask = fight.method.stages(parts)[0].mask
-    apply(model, parts, mask)
-    set_training_modes(model, training_modes(model, parts, mask))
     batch = fight.task.collate(fight.task.examples(), np.arange(ROWS))
-    fight.task.loss(model(**batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
-    assert {name for name, p in model.named_parameters() if p.grad is not None} == mask - IDLE
+    for stage in fight.method.stages(parts):
+        apply(model, parts, stage.mask)
+        set_training_modes(model, training_modes(model, parts, stage.mask))
+        model.zero_grad(set_to_none=True)
+        fight.task.loss(model(**batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
+        assert {name for name, p in model.named_parameters() if p.grad is not None} == stage.mask - IDLE
 
 
 def test_saved_and_loaded_gives_the_same_output(fight: Fight, tmp_path: Path) -> None:
@@ -167,10 +170,10 @@ def test_resumed_is_uninterrupted_bit_for_bit(fight: Fight, tmp_path: Path) -> N
 
 # --- outputs of frozen layers -----------------------------------------------------------------------------------
 
-FREEZING = {"head", "last_blocks"}
+NAMED = {backbone.name: backbone for backbone in BACKBONES}
 STORABLE = [
-    *(replace(fight, trimmed=True) for fight in FIGHTS if fight.method_name in FREEZING),
-    Fight(BACKBONES[0], "lora", {"rank": 3, "dropout": 0.1, "targets": ["*.layer.2.*"]}, trimmed=True),
+    *(replace(fight, trimmed=True) for fight in FIGHTS if row(fight.method_name).freezes),
+    *(Fight(NAMED[family], name, told, trimmed=True) for name in METHODS for family, told in row(name).storing),
 ]
 
 
@@ -190,7 +193,7 @@ def ready(fight: Fight) -> tuple[Job, dict[str, bool]]:
     return job, modes
 
 
-@pytest.mark.parametrize("fight", [fight for fight in FIGHTS if fight.method_name not in FREEZING], ids=repr)
+@pytest.mark.parametrize("fight", [fight for fight in FIGHTS if not row(fight.method_name).freezes], ids=repr)
 def test_nothing_is_stored_or_told_where_every_block_trains(fight: Fight) -> None:
     job, _ = ready(fight)
     every = np.arange(ROWS)
@@ -240,11 +243,14 @@ def test_a_replay_of_stored_outputs_is_the_forward_pass_bit_for_bit(storable: Fi
 def test_a_run_that_reads_stored_outputs_ends_at_the_very_weights(
     storable: Fight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = short(epochs=1)
+    # What is stored is read in the first epoch only, in the very batches in which it was computed.
+    quarter = row(storable.method_name).quarter
+    storable = replace(storable, options={**storable.options, **quarter})
+    settings = short(epochs=4 if quarter else 1)
     whole, stored = storable.job(short(settings, cache="off")), storable.job(short(settings, cache="memory"))
     store_as_read(monkeypatch, stored)
     expected, events = run(whole), run(stored)
-    blocks = len(stored.parts.blocks) - (storable.method_name != "head")
+    blocks = frozen_depth(stored.parts, stored.stages[0].mask)
     told = [event for event in events if isinstance(event, Stored | NotStored)]
     assert [event.blocks if isinstance(event, Stored) else event.reason for event in told] == [blocks]
     losses = [[(e.loss, e.gradient_norm) for e in every if isinstance(e, Step)] for every in (expected, events)]
@@ -253,37 +259,41 @@ def test_a_run_that_reads_stored_outputs_ends_at_the_very_weights(
     assert [name for name, tensor in weights(whole.model).items() if not torch.equal(tensor, final[name])] == []
 
 
-CHANGED: dict[str, dict[str, object]] = {
-    "last_blocks": {"count": 3},
-    "lora": {"rank": 2, "alpha": 3.0, "dropout": 0.5, "targets": ["*.query"]},
-}
+def required(name: str) -> list[str]:
+    """Options of a method that have no default."""
+    return [f.name for f in fields(catalog.load("method", name)) if f.default is f.default_factory is MISSING]
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [(name, o.name) for name in catalog.names("method") for o in catalog.options("method", name)]
+    ("name", "option"), [(name, option.name) for name in METHODS for option in catalog.options("method", name)]
 )
 def test_an_option_that_is_changed_changes_the_job(name: str, option: str) -> None:
-    bert = BACKBONES[0]
-    value = CHANGED[name][option]
+    needed = {one: row(name).options[one] for one in required(name)}
 
     def outcome(options: dict[str, object]) -> tuple[object, list[float]]:
-        job = Fight(bert, name, options).job(SETTINGS)
-        return job.stages[0].mask, [e.loss for e in run(job) if isinstance(e, Step)]
+        job = Fight(BACKBONES[0], name, options).job(SETTINGS)
+        return job.stages, [e.loss for e in run(job) if isinstance(e, Step)]
 
-    assert outcome({option: value}) != outcome({})
+    assert outcome({**needed, option: row(name).changed[option]}) != outcome(needed)
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "words"),
-    [
-        ("last_blocks", {"count": 9}, ["9 blocks", "has 3", "'full'"]),
-        ("lora", {"targets": ["*.qery"]}, ["'*.qery'", "query"]),
-        ("lora", {"targets": []}, ["empty list"]),
-    ],
+    ("name", "options", "words"), [(name, told, words) for name in METHODS for told, words in row(name).refused]
 )
-def test_what_cannot_work_is_refused_with_the_way_out(name: str, options: dict[str, object], words: list[str]) -> None:
+def test_what_cannot_work_is_refused_with_the_way_out(name: str, options: Options, words: tuple[str, ...]) -> None:
     plain = BACKBONES[0].build()
     method: Method = catalog.build("method", name, options)
     with pytest.raises(ModelError) as error:
         method.attach(plain, parts_of(plain))
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "word"), [(name, *told) for name in METHODS for told in row(name).without.items()]
+)
+def test_a_backbone_on_which_a_method_has_no_meaning_is_refused(name: str, family: str, word: str) -> None:
+    plain = NAMED[family].build()
+    method: Method = catalog.build("method", name, row(name).options)
+    with pytest.raises(ModelError, match=word) as error:
+        method.attach(plain, parts_of(plain))
+    assert "choose" in str(error.value)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
 from whet.catalog import OPTIONS
-from whet.core import Cost, Defaults, Mask, Parts, Stage
-
-if TYPE_CHECKING:
-    from torch import nn
+from whet.core import Defaults, Parts, Stage
+from whet.model.selection import Selection
 
 
 @dataclass(frozen=True, config=OPTIONS)
-class Head:
+class Head(Selection):
     """Head only (feature extraction): the pre-trained body never changes.
 
     Peters et al. 2019, "To Tune or Not to Tune?" (arXiv 1903.05987).
@@ -26,25 +24,7 @@ class Head:
     """
 
     defaults: ClassVar[Defaults] = Defaults(learning_rate=3e-3, schedule="linear", warmup=0.1, epochs=5)
-    keeps_base: ClassVar[bool] = False
-
-    def attach(self, model: nn.Module, parts: Parts) -> nn.Module:  # noqa: ARG002
-        """Nothing is inserted."""
-        return model
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the head trains."""
-        return [Stage("head", 1.0, _mask(parts))]
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The model is plain already."""
-        return model
-
-    def cost(self, parts: Parts) -> Cost:
-        """The head trains; the whole model is stored."""
-        total = parts.count(frozenset(parts.parameters))
-        return Cost(trainable=parts.count(_mask(parts)), stored=total, total=total)
-
-
-def _mask(parts: Parts) -> Mask:
-    return parts.under(parts.head) | frozenset(parts.fresh)
+        return [Stage("head", 1.0, parts.under(parts.head) | frozenset(parts.fresh))]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from whet.catalog import OPTIONS
-from whet.core import Cost, Defaults, Mask, Parts, Stage
+from whet.core import Defaults, Parts, Stage
 from whet.errors import ModelError
-
-if TYPE_CHECKING:
-    from torch import nn
+from whet.model.selection import Selection
 
 
 @dataclass(frozen=True, config=OPTIONS)
-class LastBlocks:
+class LastBlocks(Selection):
     """Last blocks: the top of the body and the head train, everything below is frozen.
 
     Howard and Ruder 2018 (arXiv 1801.06146) and Lee et al. 2019, "What Would Elsa Do? Freezing Layers During
@@ -30,30 +28,14 @@ class LastBlocks:
     """How many blocks train, counted from the head. More costs time and memory and fits the data closer."""
 
     defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-4, schedule="linear", warmup=0.1)
-    keeps_base: ClassVar[bool] = False
 
-    def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
-        """Nothing is inserted; raises ModelError where the model has fewer blocks."""
+    def stages(self, parts: Parts) -> list[Stage]:
+        """One stage in which the last blocks, the final norm and the head train."""
         if self.count > len(parts.blocks):
             raise ModelError(
                 f"method.count: {self.count} blocks asked for, the model has {len(parts.blocks)}; "
                 f"choose at most {len(parts.blocks)}, or method 'full'"
             )
-        return model
-
-    def stages(self, parts: Parts) -> list[Stage]:
-        """One stage in which the last blocks, the final norm and the head train."""
-        return [Stage(f"last {self.count} blocks", 1.0, self._mask(parts))]
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The model is plain already."""
-        return model
-
-    def cost(self, parts: Parts) -> Cost:
-        """The mask trains; the whole model is stored."""
-        total = parts.count(frozenset(parts.parameters))
-        return Cost(trainable=parts.count(self._mask(parts)), stored=total, total=total)
-
-    def _mask(self, parts: Parts) -> Mask:
         blocks = [name for block in parts.blocks[-self.count :] for name in block]
-        return parts.under([*blocks, *parts.final_norm, *parts.head]) | frozenset(parts.fresh)
+        mask = parts.under([*blocks, *parts.final_norm, *parts.head]) | frozenset(parts.fresh)
+        return [Stage(f"last {self.count} blocks", 1.0, mask)]

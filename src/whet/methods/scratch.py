@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic.dataclasses import dataclass
 
 from whet.catalog import OPTIONS
-from whet.core import Cost, Defaults, Parts, Stage
+from whet.core import Defaults, Parts, Stage
+from whet.model.selection import Selection
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True, config=OPTIONS)
-class Scratch:
+class Scratch(Selection):
     """From scratch: the same architecture with random weights, as a baseline.
 
     Yosinski et al. 2014, "How Transferable Are Features in Deep Neural Networks?" (arXiv 1411.1792).
@@ -25,7 +26,6 @@ class Scratch:
     """
 
     defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-4, schedule="linear", warmup=0.1, epochs=5)
-    keeps_base: ClassVar[bool] = False
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:  # noqa: ARG002
         """The same model with new random weights, drawn from torch's present seed."""
@@ -38,12 +38,3 @@ class Scratch:
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which everything trains."""
         return [Stage("scratch", 1.0, frozenset(parts.parameters))]
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The model is plain already."""
-        return model
-
-    def cost(self, parts: Parts) -> Cost:
-        """Every number is trained and stored."""
-        total = parts.count(frozenset(parts.parameters))
-        return Cost(trainable=total, stored=total, total=total)

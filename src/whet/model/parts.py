@@ -109,6 +109,7 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
         head=tuple(name for name in head if any(p == name or p.startswith(f"{name}.") for p in parameters)),
         parameters=parameters,
         linear=dict(_linear(modules)),
+        tokens=_tokens(root, modules),
         fresh=_present_names(parameters, root_name, frozenset(fresh)),
     )
 
@@ -333,6 +334,17 @@ def _shared_with_head(model: nn.Module, body: str, inner: set[str]) -> set[str]:
         if name in inside and not any(name == other or name.startswith(f"{other}.") for other in inner)
     }
     return own - inside
+
+
+def _tokens(root: PreTrainedModel, modules: dict[str, nn.Module]) -> tuple[str, ...]:
+    """The modules that hold the token vectors, of which an encoder-decoder has one to three for the same table."""
+    try:
+        table = root.get_input_embeddings()
+    except NotImplementedError:
+        return ()
+    if not isinstance(table, nn.Embedding):
+        return ()
+    return tuple(name for name, module in modules.items() if module is table)
 
 
 def _linear(modules: dict[str, nn.Module]) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -1,0 +1,82 @@
+"""What the laws need to know of each method: one row each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from whet import catalog
+
+Options = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method."""
+
+    options: Options = field(default_factory=dict)
+    """Small where the default would be larger than the tiny models."""
+    changed: Options = field(default_factory=dict)
+    """Another value for every option."""
+    keeps_output: bool = True
+    """Whether the model answers the same right after ``attach``."""
+    refused: tuple[tuple[Options, tuple[str, ...]], ...] = ()
+    """Options that cannot work on the tiny BERT, and words of the reason."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Backbones on which the method has no meaning, and a word of the reason."""
+    freezes: bool = False
+    """Whether the leading blocks are frozen at the start, so that their outputs can be stored."""
+    quarter: Options = field(default_factory=dict)
+    """Where there are several stages: options with which the frozen blocks are so for a quarter of the run."""
+    storing: tuple[tuple[str, Options], ...] = ()
+    """Backbones and options with which it freezes the leading blocks although it mostly does not."""
+
+
+SOUND_AND_PICTURES = (
+    "vit",
+    "resnet",
+    "convnext",
+    "swin",
+    "wav2vec2",
+    "whisper",
+    "audio-spectrogram-transformer",
+)
+
+METHODS: dict[str, Row] = {
+    "bitfit": Row(without=dict.fromkeys(("llama", "t5", "modernbert"), "no biases")),
+    "embeddings": Row(without=dict.fromkeys(SOUND_AND_PICTURES, "no tokens")),
+    "full": Row(),
+    "gradual": Row(options={"groups": 2}, changed={"unfreezing": 0.9, "groups": 1}, freezes=True, quarter={"groups": 1}),
+    "head": Row(freezes=True),
+    "last_blocks": Row(
+        options={"count": 1},
+        changed={"count": 3},
+        refused=(({"count": 9}, ("9 blocks", "has 3", "'full'")),),
+        freezes=True,
+    ),
+    "layernorm": Row(),
+    "lora": Row(
+        options={"rank": 3},
+        changed={"rank": 2, "alpha": 3.0, "dropout": 0.5, "targets": ["*.query"]},
+        refused=(({"targets": ["*.qery"]}, ("'*.qery'", "query")), ({"targets": []}, ("empty list",))),
+        storing=(("bert", {"rank": 3, "dropout": 0.1, "targets": ["*.layer.2.*"]}),),
+    ),
+    "lp_ft": Row(changed={"probing": 0.8, "probing_scale": 2.0}, freezes=True, quarter={"probing": 0.25}),
+    "mask": Row(
+        options={"train": ["*.weight"]},
+        changed={"train": ["classifier.*"], "freeze": ["*.attention.*"]},
+        refused=(
+            ({"train": ["*.qery.*"], "freeze": ["nothing"]}, ("'*.qery.*'", "'nothing'", "bert")),
+            ({"train": []}, ("empty list",)),
+            ({"train": ["*"], "freeze": ["*"]}, ("nothing would train",)),
+        ),
+        storing=(("bert", {"train": ["*.layer.2.*", "classifier.*"]}),),
+    ),
+    "scratch": Row(keeps_output=False),
+}
+
+
+def row(name: str) -> Row:
+    """The row of a method; one that has none fails its tests by the plainest row there is."""
+    return METHODS.get(name, Row())
+
+
+assert set(METHODS) <= set(catalog.names("method"))
