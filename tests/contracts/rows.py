@@ -44,7 +44,9 @@ METHODS: dict[str, Row] = {
     "bitfit": Row(without=dict.fromkeys(("llama", "t5", "modernbert"), "no biases")),
     "embeddings": Row(without=dict.fromkeys(SOUND_AND_PICTURES, "no tokens")),
     "full": Row(),
-    "gradual": Row(options={"groups": 2}, changed={"unfreezing": 0.9, "groups": 1}, freezes=True, quarter={"groups": 1}),
+    "gradual": Row(
+        options={"groups": 2}, changed={"unfreezing": 0.9, "groups": 1}, freezes=True, quarter={"groups": 1}
+    ),
     "head": Row(freezes=True),
     "last_blocks": Row(
         options={"count": 1},

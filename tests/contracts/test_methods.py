@@ -44,7 +44,8 @@ def test_output_is_unchanged_right_after_attach(fight: Fight) -> None:
 
 
 def test_only_the_mask_trains_and_the_rest_stays_bit_equal(fight: Fight) -> None:
-    job = fight.job(SETTINGS)
+    # The weights after the last step: the best ones may be of an earlier stage.
+    job = fight.job(short(evaluate_every=100))
     mask = frozenset().union(*(stage.mask for stage in job.stages))
     frozen = {name: tensor.clone() for name, tensor in frozen_state(job.model, job.parts, mask)}
     before = weights(job.model)

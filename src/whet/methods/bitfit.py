@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 
 from whet.catalog import OPTIONS
-from whet.core import Defaults, Mask, Parts, Stage
+from whet.core import Defaults, Parts, Stage
 from whet.errors import ModelError
 from whet.model.selection import Selection
 
@@ -32,7 +32,7 @@ class Bitfit(Selection):
         biases = frozenset(name for name in parts.parameters if name.rpartition(".")[2] == "bias")
         if not biases - head:
             raise ModelError(
-                f"method 'bitfit': the layers of {parts.family} have no biases; choose 'layernorm', which trains as few "
-                "numbers, or 'lora'"
+                f"method 'bitfit': the layers of {parts.family} have no biases; choose 'layernorm', which trains as "
+                "few numbers, or 'lora'"
             )
         return [Stage("biases", 1.0, biases | head)]

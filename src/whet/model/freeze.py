@@ -41,9 +41,9 @@ def training_modes(model: nn.Module, parts: Parts, mask: Mask) -> dict[str, bool
     Inside a region a module that holds parameters is in training mode where one of them trains; a module without
     parameters (dropout, activation) does what its parent does, or its whole region where it has no parent there.
     So a frozen batch norm keeps its statistics, a block in which nothing trains is silent, and the dropout beside a
-    trained layer is active. What stands above the regions follows the stem, so that nothing random happens before
-    the first block that trains; a module without parameters beside the body, such as the dropout in front of a
-    classifier, follows the head.
+    trained layer is active. What stands above the regions follows the stem where something in it trains, so that
+    nothing random happens before the first block that trains; a module without parameters beside the body, such as
+    the dropout in front of a classifier, follows the head.
     """
     region_of = _regions(parts)
     trains = {region: bool(mask & parts.under(region)) for region in set(region_of.values())}
@@ -61,8 +61,10 @@ def training_modes(model: nn.Module, parts: Parts, mask: Mask) -> dict[str, bool
             modes[name] = not held.isdisjoint(trained)
         elif region is not None:
             modes[name] = modes[parent] if region_of.get(parent) == region else trains[region]
+        elif held:
+            modes[name] = stem and not held.isdisjoint(trained)
         else:
-            modes[name] = head if not held and not f"{name}.".startswith(f"{body}." if body else "") else stem
+            modes[name] = stem if f"{name}.".startswith(f"{body}." if body else "") else head
     return modes
 
 
