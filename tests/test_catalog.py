@@ -62,10 +62,16 @@ def test_every_option_has_a_sentence_and_a_readable_type(kind: Kind, name: str) 
         assert "." not in option.type, option
 
 
+def needed(kind: Kind, name: str) -> dict[str, object]:
+    """A value for every option that has no default; all of them are lists of patterns."""
+    return {option.name: ["*"] for option in catalog.options(kind, name) if option.required}
+
+
 @every_variant
 def test_a_variant_without_options_given_has_its_defaults(kind: Kind, name: str) -> None:
-    built = catalog.build(kind, name, {})
-    assert catalog.settings(built) == {option.name: option.default for option in catalog.options(kind, name)}
+    built = catalog.build(kind, name, needed(kind, name))
+    defaults = {option.name: option.default for option in catalog.options(kind, name)}
+    assert catalog.settings(built) == defaults | needed(kind, name)
     assert catalog.build(kind, name, catalog.settings(built)) == built
 
 
@@ -79,7 +85,8 @@ def test_the_schema_has_the_very_options(kind: Kind, name: str) -> None:
 
 @every_variant
 def test_an_unknown_option_is_refused(kind: Kind, name: str) -> None:
-    assert problems(kind, name, no_such_option=1)[0].startswith(f"{kind}.no_such_option: unknown option of '{name}'")
+    given = {**needed(kind, name), "no_such_option": 1}
+    assert problems(kind, name, **given)[0].startswith(f"{kind}.no_such_option: unknown option of '{name}'")
 
 
 # --- options ------------------------------------------------------------------------------------------------------

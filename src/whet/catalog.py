@@ -31,6 +31,9 @@ OPTIONS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_na
 """How a variant's dataclass treats its fields: an unknown one is refused, the docstring below one is its help, numbers
 are finite, and a class or a layer that is called 1 is called '1'."""
 
+REQUIRED = "required"
+"""Stands for the default of an option that has none."""
+
 LONGEST_VALUE = 60
 """Characters of a refused value that a message repeats."""
 
@@ -43,6 +46,11 @@ class Option:
     type: str
     default: object
     description: str
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is REQUIRED
 
 
 @dataclass(frozen=True)
@@ -231,4 +239,4 @@ def _entry_points(kind: Kind) -> dict[str, metadata.EntryPoint]:
 def _default(field: dataclasses.Field[Any]) -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
-    return None if field.default is dataclasses.MISSING else field.default
+    return REQUIRED if field.default is dataclasses.MISSING else field.default

@@ -1,7 +1,7 @@
 """The laws of every method on every backbone family."""
 
 from contextlib import closing
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -260,16 +260,11 @@ def test_a_run_that_reads_stored_outputs_ends_at_the_very_weights(
     assert [name for name, tensor in weights(whole.model).items() if not torch.equal(tensor, final[name])] == []
 
 
-def required(name: str) -> list[str]:
-    """Options of a method that have no default."""
-    return [f.name for f in fields(catalog.load("method", name)) if f.default is f.default_factory is MISSING]
-
-
 @pytest.mark.parametrize(
     ("name", "option"), [(name, option.name) for name in METHODS for option in catalog.options("method", name)]
 )
 def test_an_option_that_is_changed_changes_the_job(name: str, option: str) -> None:
-    needed = {one: row(name).options[one] for one in required(name)}
+    needed = {o.name: row(name).options[o.name] for o in catalog.options("method", name) if o.required}
 
     def outcome(options: dict[str, object]) -> tuple[object, list[float]]:
         job = Fight(BACKBONES[0], name, options).job(SETTINGS)

@@ -59,7 +59,7 @@ def explanation(console: Console, found: Explanation) -> None:
         return
     console.print(Text("Options", style="bold"))
     for option in found.options:
-        default = "" if option.default == "required" else f" = {option.default!r}"
+        default = "" if option.required else f" = {option.default!r}"
         console.print(Text(f"  {option.name}", style="bold").append(f": {option.type}{default}", style="dim"))
         console.print(Padding(Text(" ".join(option.description.split())), (0, 0, 0, 4)))
 

@@ -61,6 +61,6 @@ def _section(prefix: str, section: type[Section]) -> list[Option]:
         if name in ("name", "data", "training"):
             continue
         kind = NAME_AND_OPTIONS if name in ("task", "method", "schedule") else catalog.spelled(field.annotation)
-        default = "required" if field.is_required() else field.default
+        default = catalog.REQUIRED if field.is_required() else field.default
         options.append(Option(f"{prefix}.{name}".lstrip("."), kind, default, field.description or ""))
     return options
