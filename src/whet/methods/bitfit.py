@@ -24,7 +24,7 @@ class Bitfit(Selection):
     model knows already; on large data full fine-tuning wins. A model without biases, such as Llama, is refused.
     """
 
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-3, schedule="linear", warmup=0.1)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-3, schedule="linear", warmup=0.1)
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the biases of the body and the head train."""
