@@ -26,7 +26,9 @@ from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
 from whet.model.load import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
+from whet.model.surgery import operate
 from whet.recipe import Recipe
+from whet.sections import Surgery
 
 LONG = 0.95
 """Share of the rows that are at most as long as attention is chosen for."""
@@ -107,12 +109,13 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     splits, columns, task_name, task, decided = _data(recipe)
     _check_metric(recipe, task)
     torch.manual_seed(recipe.seed)
-    loaded = task.open_model(recipe.model)
+    loaded = operate(task.open_model(recipe.model), recipe.surgery)
     plain = parts_of(loaded.model, loaded.fresh)
     method_name, method, why = _method(recipe, plain)
     values: dict[str, Any] = {
         "data": resolve.data_values(recipe, columns, _own_sides(splits, decided)),
         "model": _model_name(loaded),
+        "surgery": recipe.surgery.model_dump(),
         "task": {"name": task_name, **_set(catalog.settings(task))},
         "method": {"name": method_name, **_set(catalog.settings(method))},
         "training": resolve.training_values(recipe, method.defaults, task.metric),
@@ -257,8 +260,16 @@ def _check_metric(recipe: Recipe, task: Task) -> None:
 
 def _method(recipe: Recipe, parts: Parts) -> tuple[str, Method, str]:
     if recipe.method is not None:
-        return recipe.method.name, catalog.build("method", recipe.method.name, recipe.method.options), ""
+        method: Method = catalog.build("method", recipe.method.name, recipe.method.options)
+        if method.keeps_base and recipe.surgery != Surgery():
+            raise RecipeError(
+                f"surgery: method '{recipe.method.name}' saves an adapter for the model as everybody has it; leave "
+                "surgery out, or choose a method that saves the whole model, such as 'full' or 'last_blocks'"
+            )
+        return recipe.method.name, method, ""
     total = parts.count(frozenset(parts.parameters))
+    if recipe.surgery != Surgery():
+        return "full", catalog.build("method", "full", {}), "a model that was operated on is saved as a whole"
     name, size = ("full", "few enough") if total <= SMALL else ("lora", "too many")
     why = f"the model has {total / 1e6:.1f} M parameters, {size} to train all of them"
     return name, catalog.build("method", name, {}), why

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from whet import catalog
 from whet.core import Choice
 from whet.errors import RecipeError, did_you_mean
-from whet.sections import RISING, SCHEDULES, Data, Section, Training
+from whet.sections import RISING, SCHEDULES, Data, Section, Surgery, Training
 
 HUB = "hub:"
 """Prefix of a data set on a model hub, as in ``hub:owner/name``."""
@@ -52,6 +52,7 @@ class Recipe(Section):
     """Which rows: a file or folder, or a mapping of the options below."""
     model: str | None = None
     """A folder, or a name on a model hub; without it the embedded MiniLM."""
+    surgery: Surgery = Surgery()
     task: Annotated[Variant, BeforeValidator(_named)] | None = None
     """Kind of problem; inferred from the columns if not named."""
     method: Annotated[Variant, BeforeValidator(_named)] | None = None
@@ -61,7 +62,12 @@ class Recipe(Section):
     """Seed of splits, new weights, order of rows and dropout."""
 
 
-_SECTIONS: dict[str, type[Section]] = {"": Recipe, "data.": Data, "training.": Training}
+_SECTIONS: dict[str, type[Section]] = {
+    "": Recipe,
+    "data.": Data,
+    "surgery.": Surgery,
+    "training.": Training,
+}
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -150,8 +156,9 @@ def put(raw: dict[str, Any], keys: list[str], value: object) -> None:
 
 def given(recipe: Recipe) -> set[str]:
     """Dotted paths of all values that the user set; a null that leaves a value open sets nothing."""
-    paths = _set_in(recipe) - {"data", "training", *catalog.FOLDERS}
-    paths |= {f"data.{key}" for key in _set_in(recipe.data)} | {f"training.{key}" for key in _set_in(recipe.training)}
+    sections: dict[str, Section] = {"data": recipe.data, "surgery": recipe.surgery, "training": recipe.training}
+    paths = _set_in(recipe) - {*sections, *catalog.FOLDERS}
+    paths |= {f"{name}.{key}" for name, section in sections.items() for key in _set_in(section)}
     for kind, variant in (("task", recipe.task), ("method", recipe.method)):
         if variant is not None:
             paths |= {f"{kind}.name", *(f"{kind}.{key}" for key, value in variant.options.items() if value is not None)}
@@ -279,7 +286,7 @@ def _hint(problem: ErrorDetails) -> str:
             return f"; known are: {', '.join(catalog.names('task' if path == ['task'] else 'method'))}"
         return "; name a file, as in 'whet train reviews.csv'"
     if problem["type"] in ("model_type", "model_attributes_type"):
-        return "" if word == "training" else ", or a name"
+        return "" if word in ("surgery", "training") else ", or a name"
     if problem["type"] != "extra_forbidden":
         return ""
     if path[:2] == ["training", "schedule"]:

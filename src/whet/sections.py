@@ -178,6 +178,15 @@ Names: TypeAlias = str | list[str] | None
 # --- sections -------------------------------------------------------------------------------------------------
 
 
+class Surgery(Section):
+    """What is changed in the pre-trained model before anything trains."""
+
+    drop_blocks: int = Field(0, ge=0)
+    """How many of the last blocks are removed: a smaller and faster model, for some loss of quality."""
+    reinitialise: int = Field(0, ge=0)
+    """How many of the last blocks that are left start from random weights: helps where they are too specialised."""
+
+
 class Data(Section):
     """Which rows, and which column is what."""
 

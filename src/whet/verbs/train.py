@@ -30,6 +30,7 @@ def train(
     task: str | Mapping[str, Any] | None = None,
     method: str | Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
+    surgery: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
@@ -48,7 +49,7 @@ def train(
     keywords = {"model": model, "task": task, "method": method, "seed": seed}
     # A method that the recipe names already keeps the options that it has there.
     raw |= {k: value for k, value in keywords.items() if value is not None and value != recipes.name_of(raw.get(k))}
-    for section, values in (("data", data), ("training", training)):
+    for section, values in (("data", data), ("surgery", surgery), ("training", training)):
         for key, value in (values or {}).items():
             recipes.put(raw, [section, key], value)
     console = Console(quiet=quiet or not join().is_main)
