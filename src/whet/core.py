@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
@@ -194,6 +194,8 @@ class Parts:
     """Shape of every parameter by name; a tied one is listed once."""
     linear: Mapping[str, tuple[int, int]]
     """Width in and width out of every linear layer by module name, wherever it stands."""
+    grouped: tuple[str, ...] = ()
+    """Convolutions of which an output reads only a group of the inputs, by module name."""
     tokens: tuple[str, ...] = ()
     """Tables of token vectors by module name; none where a model reads pictures or sound."""
     fresh: tuple[str, ...] = ()
@@ -241,6 +243,10 @@ class Stage:
     """Share of the run's steps, in (0, 1]; the shares of a method's stages add up to 1."""
     mask: Mask
     learning_rate_scale: float = 1.0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Parameters of the mask that learn faster or slower than the rest, by name, and how many times."""
+    undecayed: Mask = frozenset()
+    """Parameters without weight decay beside biases and norms: vectors in the shape of a matrix."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ class Row:
     """Where there are several stages: options with which the frozen blocks are so for a quarter of the run."""
     storing: tuple[tuple[str, Options], ...] = ()
     """Backbones and options with which it freezes the leading blocks although it mostly does not."""
+    variants: tuple[Options, ...] = ()
+    """Options that change what is attached, so that the laws of attaching, saving and merging hold for them anew."""
+    rounding: tuple[Options, ...] = ()
+    """The same, where the output right after ``attach`` is unchanged but for rounding."""
 
 
 SOUND_AND_PICTURES = (
@@ -57,9 +61,30 @@ METHODS: dict[str, Row] = {
     "layernorm": Row(),
     "lora": Row(
         options={"rank": 3},
-        changed={"rank": 2, "alpha": 3.0, "dropout": 0.5, "targets": ["*.query"]},
-        refused=(({"targets": ["*.qery"]}, ("'*.qery'", "query")), ({"targets": []}, ("empty list",))),
-        storing=(("bert", {"rank": 3, "dropout": 0.1, "targets": ["*.layer.2.*"]}),),
+        changed={
+            "rank": 2,
+            "alpha": 3.0,
+            "scaling": "alpha/sqrt(rank)",
+            "decompose": True,
+            "start": "pissa",
+            "b_rate": 4.0,
+            "dropout": 0.5,
+            "targets": ["*.query"],
+        },
+        refused=(
+            ({"targets": ["*.qery"]}, ("'*.qery'", "query")),
+            ({"targets": []}, ("empty list",)),
+            ({"rank": 33, "start": "pissa"}, ("32 principal directions", "not 33", "'zero'")),
+        ),
+        storing=(
+            ("bert", {"rank": 3, "dropout": 0.1, "targets": ["*.layer.2.*"]}),
+            ("bert", {"rank": 3, "decompose": True, "start": "pissa", "targets": ["*.layer.2.*"]}),
+        ),
+        variants=({"rank": 3, "decompose": True, "scaling": "alpha/sqrt(rank)"},),
+        rounding=(
+            {"rank": 3, "start": "pissa", "scaling": "alpha/sqrt(rank)", "b_rate": 4.0},
+            {"rank": 3, "start": "pissa", "decompose": True},
+        ),
     ),
     "lp_ft": Row(changed={"probing": 0.8, "probing_scale": 2.0}, freezes=True, quarter={"probing": 0.25}),
     "mask": Row(

@@ -1,21 +1,23 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from tests.contracts.arena import SETTINGS, short
 from tests.engine.jobs import BY_NAME
-from whet.core import Mask, Parts
+from whet.core import Parts, Stage
 from whet.engine.job import Settings
 from whet.engine.optim import build_optimizer, parameter_groups, set_pace
 from whet.engine.schedule import Pace
 from whet.model.parts import parts_of
 
 
-def bert() -> tuple[nn.Module, Parts, Mask]:
+def bert() -> tuple[nn.Module, Parts, Stage]:
     """A tiny BERT of three blocks, all of which trains."""
     model = BY_NAME["bert"].build()
     parts = parts_of(model)
-    return model, parts, frozenset(parts.parameters)
+    return model, parts, Stage("all", 1.0, frozenset(parts.parameters))
 
 
 def by_name(settings: Settings, key: str) -> dict[str, float]:
@@ -27,7 +29,7 @@ def by_name(settings: Settings, key: str) -> dict[str, float]:
 def test_groups_hold_the_mask_and_nothing_else_each_parameter_once() -> None:
     model, parts, _ = bert()
     mask = parts.under(parts.head) | parts.under(parts.blocks[1])
-    groups = parameter_groups(model, parts, mask, short(layer_decay=0.9))
+    groups = parameter_groups(model, parts, Stage("some", 1.0, mask), short(layer_decay=0.9))
     names = [name for group in groups for name in group["names"]]
     assert sorted(names) == sorted(mask)
     named = dict(model.named_parameters())
@@ -58,11 +60,28 @@ def test_without_layer_decay_all_learn_at_one_rate() -> None:
     assert set(by_name(SETTINGS, "scale").values()) == {1.0}
 
 
+def test_a_stage_names_who_learns_at_another_rate() -> None:
+    model, parts, stage = bert()
+    weight, bias = (f"bert.encoder.layer.2.output.dense.{kind}" for kind in ("weight", "bias"))
+    stage = replace(stage, rates={weight: 16.0, bias: 0.5})
+    groups = parameter_groups(model, parts, stage, short(layer_decay=0.5))
+    scales = {name: group["scale"] for group in groups for name in group["names"]}
+    assert scales == by_name(short(layer_decay=0.5), "scale") | {weight: 16.0 * 0.5, bias: 0.5 * 0.5}
+
+
+def test_a_stage_names_matrices_that_do_not_decay() -> None:
+    model, parts, stage = bert()
+    weight = "bert.encoder.layer.2.output.dense.weight"
+    groups = parameter_groups(model, parts, replace(stage, undecayed=frozenset({weight})), short(weight_decay=0.1))
+    decays = {name: group["weight_decay"] for group in groups for name in group["names"]}
+    assert decays == by_name(short(weight_decay=0.1), "weight_decay") | {weight: 0.0}
+
+
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_a_step_with_no_gradient_decays_matrices_only(name: str) -> None:
-    model, parts, mask = bert()
+    model, parts, stage = bert()
     settings = short(optimizer=name, learning_rate=0.1, weight_decay=0.5)
-    optimizer = build_optimizer(parameter_groups(model, parts, mask, settings), settings)
+    optimizer = build_optimizer(parameter_groups(model, parts, stage, settings), settings)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)

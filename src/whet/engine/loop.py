@@ -153,7 +153,7 @@ class _Run:
         apply(job.model, job.parts, stage.mask)
         modes = training_modes(job.model, job.parts, stage.mask)
         self.modes = [(module, modes[name]) for name, module in job.model.named_modules()]
-        groups = parameter_groups(job.model, job.parts, stage.mask, job.settings)
+        groups = parameter_groups(job.model, job.parts, stage, job.settings)
         names = [name for group in groups for name in group["names"]]
         moments = self._moments()
         self.optimizer, self.names = build_optimizer(groups, job.settings), names

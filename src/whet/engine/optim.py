@@ -2,7 +2,8 @@
 
 Biases and norms, which are all the parameters of one dimension, have no weight decay. With a layer decay below 1 a
 parameter at depth d of L blocks learns at ``learning_rate * layer_decay ** (L + 1 - d)``: the head at the full
-rate, the stem slowest (Howard and Ruder 2018, arXiv 1801.06146; Clark et al. 2020, arXiv 2003.10555).
+rate, the stem slowest (Howard and Ruder 2018, arXiv 1801.06146; Clark et al. 2020, arXiv 2003.10555). A stage may
+name parameters that learn at another rate, or without weight decay, whatever their shape.
 """
 
 from collections import defaultdict
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from whet.core import Mask, Parts
+from whet.core import Parts, Stage
 from whet.engine.job import Settings
 from whet.engine.rows import RowAdamW, large_tables
 from whet.engine.schedule import Pace
@@ -20,18 +21,19 @@ from whet.engine.schedule import Pace
 BETA2 = 0.999
 
 
-def parameter_groups(model: nn.Module, parts: Parts, mask: Mask, settings: Settings) -> list[dict[str, Any]]:
-    """Groups for the optimiser: parameters that share learning-rate scale and weight decay.
+def parameter_groups(model: nn.Module, parts: Parts, stage: Stage, settings: Settings) -> list[dict[str, Any]]:
+    """Groups for the optimiser: parameters of the stage that share learning-rate scale and weight decay.
 
     Each has ``params``, ``names``, ``weight_decay`` and ``scale``, the factor on the learning rate.
     """
     groups: defaultdict[tuple[float, float], dict[str, Any]] = defaultdict(lambda: {"params": [], "names": []})
     top = len(parts.blocks) + 1
     for name, parameter in model.named_parameters():
-        if name not in mask:
+        if name not in stage.mask:
             continue
-        scale = settings.layer_decay ** (top - parts.depth(name)) if settings.layer_decay < 1 else 1.0
-        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        depth = settings.layer_decay ** (top - parts.depth(name)) if settings.layer_decay < 1 else 1.0
+        scale = depth * stage.rates.get(name, 1.0)
+        decay = settings.weight_decay if parameter.ndim > 1 and name not in stage.undecayed else 0.0
         group = groups[scale, decay]
         group["params"].append(parameter)
         group["names"].append(name)

@@ -120,8 +120,10 @@ def restore_weights(model: nn.Module, mask: Mask, weights: Tensors) -> None:
 
 
 def _live(model: nn.Module, mask: Mask) -> Tensors:
+    # What a method keeps from training in part is one tensor in the model's state, and two parameters.
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in mask}
     buffers = {name for name, _ in model.named_buffers()}
-    return {n: t for n, t in model.state_dict(keep_vars=True).items() if n in mask or n in buffers}
+    return parameters | {n: t for n, t in model.state_dict(keep_vars=True).items() if n in buffers}
 
 
 def _copy(tensor: Tensor) -> Tensor:

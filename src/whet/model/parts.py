@@ -34,6 +34,8 @@ _SWIN = ("encoder.layers.*.blocks.*", "encoder.layers.*.downsample+", "+layernor
 _SEGFORMER = ("stages.*.patch_embeddings+", "stages.*.blocks.*", "+stages.*.layer_norm")
 _SPEECH = ("encoder.layers.*", "+adapter")
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
 # DeBERTa's convolution runs once, right after its first layer.
 _DEBERTA = ("encoder.layer.0", "+encoder.conv", "encoder.layer.*")
 
@@ -109,6 +111,7 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
         head=tuple(name for name in head if any(p == name or p.startswith(f"{name}.") for p in parameters)),
         parameters=parameters,
         linear=dict(_linear(modules)),
+        grouped=tuple(n for n, module in modules.items() if isinstance(module, _CONVOLUTIONS) and module.groups > 1),
         tokens=_tokens(root, modules),
         fresh=_present_names(parameters, root_name, frozenset(fresh)),
     )

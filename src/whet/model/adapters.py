@@ -1,0 +1,75 @@
+"""Puts a peft adapter into a model and takes it out again, and keeps parts of its parameters from training.
+
+Which layers it is for is said by ``targets``; this module knows no method.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
+
+# Peft's word for what a model answers, by the ending of the model's class; it picks the class that loads the adapter.
+TASK_TYPES = {
+    "ForSequenceClassification": "SEQ_CLS",
+    "ForTokenClassification": "TOKEN_CLS",
+    "ForConditionalGeneration": "SEQ_2_SEQ_LM",
+    "ForCausalLM": "CAUSAL_LM",
+}
+
+ADAPTER = "default"
+"""What peft calls the only adapter of a model."""
+
+
+def attached(model: nn.Module, config: PeftConfig) -> nn.Module:
+    """The model as a peft model, whose layers stand below ``base_model.model`` now."""
+    config.task_type = next((v for k, v in TASK_TYPES.items() if type(model).__name__.endswith(k)), None)
+    with warnings.catch_warnings():
+        # Peft warns of what it mends itself: GPT-2's kind of layer, and names that transformers gave up.
+        warnings.simplefilter("ignore")
+        wrapped: nn.Module = get_peft_model(model, config)
+    return wrapped
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """A plain model with what the adapter learned in its own weights, in their precision."""
+    assert isinstance(model, PeftModel)
+    plain: nn.Module = model.merge_and_unload()
+    return plain
+
+
+def keep_part(module: nn.Module, name: str, dim: int, kept: int, *, first: bool = False) -> None:
+    """Split a parameter in two along ``dim``, of which one can be frozen by name: the ``kept`` last slices, or first.
+
+    ``parametrizations.NAME.original0`` is what learns, ``original1`` what is kept. The module computes with both as
+    one, and its ``state_dict`` has them as one, so the adapter is saved as any other of its kind.
+    """
+    joined = _Joined(dim, kept, first)
+    register_parametrization(module, name, joined)
+
+    def join(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+        parts = (state.pop(f"{prefix}parametrizations.{name}.original{i}") for i in (0, 1))
+        state[prefix + name] = joined(*parts)
+
+    module.register_state_dict_post_hook(join)  # type: ignore[no-untyped-call]
+
+
+class _Joined(nn.Module):
+    """A tensor whose first or last slices are a tensor of their own."""
+
+    def __init__(self, dim: int, kept: int, first: bool) -> None:
+        super().__init__()
+        self.dim, self.kept, self.first = dim, kept, first
+
+    def forward(self, learned: Tensor, kept: Tensor) -> Tensor:
+        return torch.cat((kept, learned) if self.first else (learned, kept), self.dim)
+
+    def right_inverse(self, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """The two parts of a whole, in memory of their own."""
+        learned = whole.shape[self.dim] - self.kept
+        kept_part = whole.narrow(self.dim, 0 if self.first else learned, self.kept)
+        return whole.narrow(self.dim, self.kept if self.first else 0, learned).clone(), kept_part.clone()
