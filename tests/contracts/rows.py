@@ -52,6 +52,15 @@ METHODS: dict[str, Row] = {
         options={"groups": 2}, changed={"unfreezing": 0.9, "groups": 1}, freezes=True, quarter={"groups": 1}
     ),
     "head": Row(freezes=True),
+    "ia3": Row(
+        changed={"targets": ["*.query"], "feedforward": []},
+        refused=(
+            ({"targets": [], "feedforward": []}, ("neither", "method.targets", "'lora'")),
+            ({"feedforward": ["*.fc2"]}, ("method.feedforward", "'*.fc2'", "dense")),
+        ),
+        without={"resnet": "neither keys and values nor a feed-forward"},
+        storing=(("bert", {"targets": ["*.layer.2.*.key"], "feedforward": ["*.layer.2.output.dense"]}),),
+    ),
     "last_blocks": Row(
         options={"count": 1},
         changed={"count": 3},

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
+from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
@@ -38,6 +39,11 @@ def attached(model: nn.Module, config: PeftConfig) -> nn.Module:
 def merged(model: nn.Module) -> nn.Module:
     """A plain model with what the adapter learned in its own weights, in their precision."""
     assert isinstance(model, PeftModel)
+    # Not every kind of adapter can take out again what trained in full, where that is more than a single layer.
+    for name, module in list(model.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            parent, _, child = name.rpartition(".")
+            model.get_submodule(parent).register_module(child, module.modules_to_save[ADAPTER])
     plain: nn.Module = model.merge_and_unload()
     return plain
 

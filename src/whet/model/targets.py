@@ -56,3 +56,48 @@ def matching(option: str, patterns: Sequence[str], known: Sequence[str]) -> list
             f"their names end in {', '.join(endings)} (write '*.{endings[0]}')"
         )
     return sorted({name for pattern in patterns for name in fnmatch.filter(known, pattern)})
+
+
+# --- what a layer of a block is for, by the ending of its name --------------------------------------------------------
+
+_KEYS_AND_VALUES = (
+    *("key", "value"),  # BERT and its kin
+    *("k", "v"),  # T5, MPNet
+    *("k_proj", "v_proj"),  # Llama, BART, ViT, Wav2Vec2 and theirs
+    *("k_lin", "v_lin"),  # DistilBERT
+    *("key_proj", "value_proj"),  # DeBERTa-v2
+    *("linear_k", "linear_v"),  # Wav2Vec2-BERT
+)
+
+# One layer for queries, keys and values: first all queries, or head by head (BLOOM, Falcon, GPT-NeoX, DeBERTa).
+_QUERIES_FIRST = ("c_attn", "Wqkv", "qkv_proj", "qkv")
+_BY_HEAD = ("query_key_value", "in_proj")
+
+# The second layer of a feed-forward network. Attention ends in layers of the same names, and stands inside of a module
+# with "attention" or "attn" in its name.
+_SECOND = (
+    *("output.dense", "output_dense", "ffn_output"),
+    *("fc2", "lin2", "fc_out", "pwconv2"),
+    *("wo", "Wo", "c_proj", "down_proj", "dense_4h_to_h"),
+)
+
+
+def keys_and_values(parts: Parts) -> list[str]:
+    """The layers of the blocks that compute keys or values."""
+    return _ending(parts, (*_KEYS_AND_VALUES, *_QUERIES_FIRST, *_BY_HEAD))
+
+
+def feed_forwards(parts: Parts) -> list[str]:
+    """The layers of the blocks that read the inner activation of a feed-forward network."""
+    return [name for name in _ending(parts, _SECOND) if "attention" not in name.lower() and "attn" not in name]
+
+
+def leading_queries(parts: Parts, name: str) -> int:
+    """How many of a layer's outputs are queries that come before its keys and values."""
+    fused = name.rpartition(".")[2] in _QUERIES_FIRST
+    # What attends to another sequence takes its queries from elsewhere. All heads together are as wide as the model.
+    return parts.linear[name][0] if fused and ".crossattention." not in name else 0
+
+
+def _ending(parts: Parts, endings: Sequence[str]) -> list[str]:
+    return [name for name in linear_layers(parts) if f".{name}".endswith(tuple(f".{end}" for end in endings))]
