@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -116,6 +117,12 @@ class Lora:
         linear, others = linear_layers(parts), convolutions(parts)
         if not (linear or others):
             raise ModelError(f"method 'lora': {parts.family} has no linear layer in its blocks; choose method 'full'")
+        for pattern in self.targets or ():
+            if fnmatch.filter(parts.grouped, pattern) and not fnmatch.filter(linear + others, pattern):
+                raise ModelError(
+                    f"method.targets: '{pattern}' names grouped convolutions, with which an update cannot be merged; "
+                    "leave them out, or choose method 'mask' to train them in full"
+                )
         found = (linear or others) if self.targets is None else matching("targets", self.targets, linear + others)
         narrow = next((name for name in found if self.rank > min(self._shape(parts, name))), None)
         if self.start == "pissa" and narrow:
