@@ -321,6 +321,13 @@ def test_a_right_recipe_is_taken(raw: dict[str, Any]) -> None:
     assert recipes.parse(raw).data.train in ("a", "reviews.csv")
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_an_option_that_is_true_or_false_reaches_the_method(value: bool) -> None:
+    asked = recipes.parse(with_data(method={"name": "lora", "decompose": value})).method
+    assert asked is not None
+    assert catalog.build("method", asked.name, asked.options).decompose is value
+
+
 def test_a_column_that_is_called_by_a_number_is_that_column() -> None:
     data = recipes.parse({"data": {"train": "a", "text": 0, "label": [1, 2]}}).data
     assert (data.text, data.label) == ("0", ["1", "2"])

@@ -75,6 +75,11 @@ def without_truths(value: object) -> object:
     return value
 
 
+def _true_or_false(value: object) -> object:
+    """A truth value as it was before ``without_truths``, for an option that is one."""
+    return value.word == "true" if isinstance(value, Truth) else value
+
+
 @cache
 def names(kind: Kind) -> tuple[str, ...]:
     """All variants of a kind: the house's own in alphabetical order, then those of outsiders."""
@@ -98,7 +103,7 @@ def load(kind: Kind, name: str) -> type[Any]:
 def build(kind: Kind, name: str, given: Mapping[str, object]) -> Any:
     """A variant with its options set; raises RecipeError with all problems of the options at once."""
     true_or_false = {option.name for option in options(kind, name) if "bool" in option.type}
-    values = {key: value if key in true_or_false else without_truths(value) for key, value in given.items()}
+    values = {key: _true_or_false(v) if key in true_or_false else without_truths(v) for key, v in given.items()}
     try:
         return TypeAdapter(load(kind, name)).validate_python(values)
     except ValidationError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, config=OPTIONS)
 class Lora:
-    """LoRA: a low-rank update beside every linear layer, and the head; also as rsLoRA, DoRA, PiSSA and LoRA+.
+    """LoRA: a low-rank update beside every linear layer, and the head; its variants are options.
 
     Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685); placement and learning
     rate after Schulman et al. 2025, "LoRA Without Regret".
