@@ -9,6 +9,8 @@ Importing whet runs nothing and loads no torch; each name is loaded when it is f
 
 from typing import TYPE_CHECKING, Any
 
+from whet.model.registration import announce
+
 if TYPE_CHECKING:
     from whet.recipe import Recipe
     from whet.verbs.explain import explain
@@ -28,6 +30,9 @@ _HOMES = {
     "resume": "whet.verbs.resume",
     "train": "whet.verbs.train",
 }
+
+# Adapters of whet's own kinds open with peft alone.
+announce()
 
 
 def __getattr__(name: str) -> Any:

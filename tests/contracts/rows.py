@@ -18,6 +18,8 @@ class Row:
     """Another value for every option."""
     keeps_output: bool = True
     """Whether the model answers the same right after ``attach``."""
+    merges: bool = True
+    """Whether a plain model can compute the same as the trained one."""
     refused: tuple[tuple[Options, tuple[str, ...]], ...] = ()
     """Options that cannot work on the tiny BERT, and words of the reason."""
     without: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +47,19 @@ SOUND_AND_PICTURES = (
 )
 
 METHODS: dict[str, Row] = {
+    "adapter": Row(
+        options={"bottleneck": 6},
+        changed={
+            "placement": "parallel",
+            "bottleneck": 3,
+            "reduction": 4.0,
+            "activation": "tanh",
+            "dropout": 0.5,
+            "scale": 0.5,
+        },
+        merges=False,
+        refused=(({"bottleneck": 8, "reduction": 4.0}, ("method.bottleneck", "method.reduction", "leave one")),),
+    ),
     "bitfit": Row(without=dict.fromkeys(("llama", "t5", "modernbert"), "no biases")),
     "embeddings": Row(without=dict.fromkeys(SOUND_AND_PICTURES, "no tokens")),
     "full": Row(),

@@ -127,6 +127,10 @@ def test_saved_and_loaded_gives_the_same_output(fight: Fight, tmp_path: Path) ->
 @with_variants
 def test_merged_is_unmerged(fight: Fight) -> None:
     job = fight.job(SETTINGS)
+    if not row(fight.method_name).merges:
+        with pytest.raises(ModelError, match="choose"):
+            fight.method.merge(job.model)
+        return
     run(job)
     expected = fight.output(job.model)
     merged = fight.method.merge(job.model)
