@@ -1,7 +1,7 @@
 """Bottleneck adapters as a kind of peft's: they are saved, loaded, added, switched and removed like all others.
 
-An adapter is h <- h + scale * W_up act(W_down x + b_down) + b_up at the output h of a layer, where x is h itself or the
-input of an earlier layer. Beside a convolution both matrices are convolutions of 1 x 1. W_up, b_up and b_down begin
+An adapter is h <- h + scale * (W_up act(W_down x + b_down) + b_up) at the output h of a layer, where x is h itself or
+the input of an earlier layer. Beside a convolution both matrices are convolutions of 1 x 1. W_up, b_up and b_down begin
 as zeros, so nothing changes at the start, and W_down as any linear layer does (He et al. 2022), so W_up learns at once.
 """
 

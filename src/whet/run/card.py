@@ -9,6 +9,9 @@ CLASSES = {
     "text_classification": "SequenceClassification",
 }
 
+OWN_KINDS = ("adapter",)
+"""Methods whose adapters peft does not know by itself."""
+
 
 def card(values: Mapping[str, Any], metrics: Mapping[str, Any], data: Mapping[str, Any], *, adapter: bool) -> str:
     """README.md of a run, from the resolved recipe, the metrics and the facts about the data."""
@@ -66,6 +69,7 @@ def _loading(values: Mapping[str, Any], adapter: bool) -> list[str]:
         ]
     classes = len(values["task"].get("labels") or [1])
     return [
+        *(["import whet  # tells peft of this kind of adapter"] if values["method"]["name"] in OWN_KINDS else []),
         f"from peft import AutoPeftModelFor{kind}",
         "from transformers import AutoTokenizer",
         f'model = AutoPeftModelFor{kind}.from_pretrained("model", num_labels={classes})',
