@@ -55,6 +55,8 @@ def test_sublayers_of_every_family(name: str) -> None:
             AutoModelForSequenceClassification,
             ["albert_layers.0.attention.dense", "albert_layers.0.ffn > albert_layers.0.ffn_output"],
         ),
+        # Its attention never calls its output layer.
+        ("wavlm", AutoModel, ["feed_forward.intermediate_dense > feed_forward.output_dense"]),
         ("gpt_neox", AutoModel, ["attention.dense", "mlp.dense_h_to_4h > mlp.dense_4h_to_h"]),
         ("swinv2", AutoModel, ["attention.output.dense", "intermediate.dense > output.dense"]),
         (

@@ -113,11 +113,12 @@ class Adapter:
         kinds = {place.kind for place in found}
         if self.placement == "houlsby" and "attention" not in kinds:
             raise ModelError(
-                f"method.placement: 'houlsby' adapts attentions, of which {parts.family} has none; choose 'pfeiffer'"
+                f"method.placement: 'houlsby' stands behind attentions, and {parts.family} has none that it can "
+                "stand behind; choose 'pfeiffer'"
             )
         if self.placement == "parallel" and "feed_forward" not in kinds:
             raise ModelError(
-                f"method.placement: 'parallel' stands beside a feed-forward, of which {parts.family} has none; "
+                f"method.placement: 'parallel' stands beside a feed-forward, and {parts.family} has none; "
                 "choose 'pfeiffer'"
             )
         return [place for place in found if place.kind != "attention" or self.placement == "houlsby"]

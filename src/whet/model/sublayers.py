@@ -16,6 +16,9 @@ from whet.core import Parts
 _ATTENTION = ("attn", "attention")
 """One of these is part of a step in the name of every linear layer of an attention, and of no feed-forward's."""
 
+_NOT_CALLED = ("wavlm",)
+"""Families whose attention reads the weights of its layers but never calls them, so that nothing can stand behind."""
+
 
 @dataclass(frozen=True)
 class Sublayer:
@@ -35,7 +38,8 @@ class Sublayer:
 def sublayers(parts: Parts) -> list[Sublayer]:
     """Attentions and feed-forward of every block in execution order; in a model without linear layers the convolutions.
 
-    A block without a feed-forward is left out, and what a block has beside the two, such as the merging of patches.
+    A block without a feed-forward is left out, and what a block has beside the two, such as the merging of patches; so
+    is an attention behind which nothing can be put.
     """
     members = [name for block in parts.blocks for name in block]
     found = [sublayer for member in members for sublayer in _transformer(parts, member)]
@@ -61,7 +65,7 @@ def _transformer(parts: Parts, member: str) -> list[Sublayer]:
     found = []
     for attention, group in groupby(layers, key=lambda name: _attention(member, name)):
         ends = [name for name in group if parts.linear[name][1] == feed_forward.width]
-        if attention and ends:
+        if attention and ends and parts.family not in _NOT_CALLED:
             found.append(Sublayer("attention", member, ends[-1], feed_forward.width))
     return [*found, feed_forward]
 
