@@ -30,9 +30,8 @@ class Adapter:
 
     The output h (B, T, D) of a frozen layer becomes h + s (act(x A + a) B + b) with A (D, m) random, B (m, D), a (m,)
     and b (D,) zero, so nothing changes at the start; 2 D m + m + D numbers train per adapter. x is h itself, or what
-    the feed-forward reads. The head trains in full. Choose it where many tasks share one base model, or where ``lora``
-    learns too little: an adapter is not linear, so it can learn more, costs a few per cent of time for ever and cannot
-    be merged into the model.
+    the feed-forward reads. The head trains in full. Choose it where many tasks share one base model and answers may
+    take a few per cent longer: what is bent cannot be merged into the weights, as ``lora`` can.
     """
 
     placement: Literal["pfeiffer", "houlsby", "parallel"] = "pfeiffer"
@@ -50,7 +49,7 @@ class Adapter:
     scale: Annotated[float, Field(gt=0)] | None = None
     """Factor s on what an adapter adds; without it 4 for 'parallel', else 1."""
 
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-3, schedule="linear", warmup=0.1)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-3, schedule="linear", warmup=0.1)
     keeps_base: ClassVar[bool] = True
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
