@@ -11,6 +11,7 @@ from whet.catalog import OPTIONS
 from whet.core import Cost, Defaults, Parts, Stage
 from whet.errors import ModelError
 from whet.model.sublayers import Sublayer, norms, sublayers
+from whet.model.targets import saved_in_full, saved_modules, trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,14 +55,13 @@ class Adapter:
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
         """The model as a peft model; raises ModelError where it has no place for such adapters."""
-        from whet.model.bottleneck import attached
+        from whet.model.adapters import attached
 
         return attached(model, self._config(parts))
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the adapters, the head and, with 'houlsby', the norms of the blocks train."""
-        trained = frozenset(n for n in parts.parameters if ".bottleneck_" in n or ".modules_to_save." in n)
-        return [Stage("adapters", 1.0, trained)]
+        return [Stage("adapters", 1.0, trained(parts, ".bottleneck_"))]
 
     def merge(self, model: nn.Module) -> nn.Module:  # noqa: ARG002
         """Raises ModelError: there is no plain model that computes the same."""
@@ -73,8 +73,7 @@ class Adapter:
         """Counts of the adapters, and of the head and norms, of which the model keeps its first copy too."""
         config, places = self._config(parts), self._places(parts)
         adapters = sum(2 * p.width * config.width(p.width) + config.width(p.width) + p.width for p in places)
-        full = parts.under(parts.head) | frozenset(parts.fresh) | parts.under(self._norms(parts, places))
-        trainable = adapters + parts.count(full)
+        trainable = adapters + saved_in_full(parts) + parts.count(parts.under(self._norms(parts, places)))
         return Cost(trainable, stored=trainable, total=parts.count(frozenset(parts.parameters)) + trainable)
 
     def _config(self, parts: Parts) -> BottleneckConfig:
@@ -87,7 +86,6 @@ class Adapter:
             )
         places = self._places(parts)
         beside = self.placement == "parallel"
-        owners = {name.rpartition(".")[0] for name in frozenset(parts.fresh) - parts.under(parts.head)}
         return BottleneckConfig(
             target_modules=[place.output for place in places],
             inputs={place.output: place.entry for place in places if beside and place.entry},
@@ -96,7 +94,7 @@ class Adapter:
             activation=self.activation,
             dropout=self.dropout,
             scale=(4.0 if beside else 1.0) if self.scale is None else self.scale,
-            modules_to_save=[*parts.head, *sorted(owners | {*self._norms(parts, places)})],
+            modules_to_save=sorted({*saved_modules(parts), *self._norms(parts, places)}),
         )
 
     def _norms(self, parts: Parts, places: list[Sublayer]) -> list[str]:

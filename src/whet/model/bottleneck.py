@@ -7,12 +7,11 @@ as zeros, so nothing changes at the start, and W_down as any linear layer does (
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from peft import PeftConfig, get_peft_model
+from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,14 +34,6 @@ NOT_MERGED = (
     "an adapter bends what passes through it, so it cannot be folded into the weights; use it as it is saved, a folder "
     "beside its base model, or choose 'lora', which can be merged"
 )
-
-# Peft's word for what a model answers, by the ending of the model's class; it picks the class that loads the adapter.
-_TASK_TYPES = {
-    "ForSequenceClassification": "SEQ_CLS",
-    "ForTokenClassification": "TOKEN_CLS",
-    "ForConditionalGeneration": "SEQ_2_SEQ_LM",
-    "ForCausalLM": "CAUSAL_LM",
-}
 
 _POINTWISE: dict[int, Callable[[int, int], nn.Linear | _ConvNd]] = {
     2: nn.Linear,
@@ -189,16 +180,6 @@ class BottleneckModel(BaseTuner):
 
     def _check_merge_allowed(self) -> None:
         raise ValueError(NOT_MERGED)
-
-
-def attached(model: nn.Module, config: BottleneckConfig) -> nn.Module:
-    """The model as a peft model."""
-    config.task_type = next((v for k, v in _TASK_TYPES.items() if type(model).__name__.endswith(k)), None)
-    with warnings.catch_warnings():
-        # Peft warns of names that transformers gave up, and mends them itself.
-        warnings.simplefilter("ignore")
-        wrapped: nn.Module = get_peft_model(model, config)
-    return wrapped
 
 
 def _width(layer: nn.Module) -> int:
