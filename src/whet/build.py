@@ -25,7 +25,7 @@ from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
 from whet.model.load import EMBEDDED
-from whet.model.parts import parts_of, set_dropout
+from whet.model.parts import longest_input, parts_of, set_dropout
 from whet.model.surgery import operate
 from whet.recipe import Recipe
 from whet.sections import Surgery
@@ -124,6 +124,9 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
     model = method.attach(loaded.model, plain)
+    if (longest := longest_input(model)) is not None:
+        # Virtual tokens take positions away.
+        loaded.processor.model_max_length = min(loaded.processor.model_max_length, longest)
     parts = parts_of(model, loaded.fresh)
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
     values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)

@@ -198,6 +198,9 @@ class Parts:
     """Convolutions of which an output reads only a group of the inputs, by module name."""
     tokens: tuple[str, ...] = ()
     """Tables of token vectors by module name; none where a model reads pictures or sound."""
+    attention: Mapping[str, int] = field(default_factory=dict)
+    """Width of the keys, all heads together, by module name of each block's self-attention; blocks without attention,
+    and with one that nobody can add keys to, are left out."""
     fresh: tuple[str, ...] = ()
     """Parameters that no pre-trained weight filled: they start random, so every method trains and saves them."""
 
@@ -302,7 +305,7 @@ class Method(Protocol):
         ...
 
     def merge(self, model: nn.Module) -> nn.Module:
-        """Back to a plain model."""
+        """Back to a plain model; raises ModelError where that cannot be."""
         ...
 
     def cost(self, parts: Parts) -> Cost:

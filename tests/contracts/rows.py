@@ -46,6 +46,8 @@ SOUND_AND_PICTURES = (
     "audio-spectrogram-transformer",
 )
 
+CONVOLUTIONS = ("resnet", "convnext")
+
 METHODS: dict[str, Row] = {
     "adapter": Row(
         options={"bottleneck": 6},
@@ -120,6 +122,30 @@ METHODS: dict[str, Row] = {
             ({"train": ["*"], "freeze": ["*"]}, ("nothing would train",)),
         ),
         storing=(("bert", {"train": ["*.layer.2.*", "classifier.*"]}),),
+    ),
+    "p_tuning": Row(
+        options={"length": 3},
+        changed={"length": 4},
+        keeps_output=False,
+        merges=False,
+        without=dict.fromkeys(CONVOLUTIONS, "no block"),
+        refused=(({"length": 32}, ("32 virtual tokens", "32 positions", "'lora'")),),
+    ),
+    "prefix": Row(
+        options={"length": 3, "bottleneck": 8},
+        changed={"length": 4, "bottleneck": 8, "reparametrise": False},
+        keeps_output=False,
+        merges=False,
+        without=dict.fromkeys(CONVOLUTIONS, "no block"),
+        refused=(({"reparametrise": False, "bottleneck": 8}, ("bottleneck", "leave it out")),),
+    ),
+    "prompt": Row(
+        options={"length": 3},
+        changed={"length": 4, "start": "random"},
+        keeps_output=False,
+        merges=False,
+        without={**dict.fromkeys(CONVOLUTIONS, "no row of tokens"), "swin": "merge their tokens"},
+        refused=(({"length": 40}, ("40 virtual tokens", "32 positions", "'lora'")),),
     ),
     "scratch": Row(keeps_output=False),
 }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 # Peft's word for what a model answers, by the ending of the model's class; it picks the class that loads the adapter.
-TASK_TYPES = {
+_TASK_TYPES = {
     "ForSequenceClassification": "SEQ_CLS",
     "ForTokenClassification": "TOKEN_CLS",
     "ForConditionalGeneration": "SEQ_2_SEQ_LM",
@@ -26,9 +26,14 @@ ADAPTER = "default"
 """What peft calls the only adapter of a model."""
 
 
+def task_type(model: nn.Module) -> str | None:
+    """Peft's word for what a model answers."""
+    return next((word for ending, word in _TASK_TYPES.items() if type(model).__name__.endswith(ending)), None)
+
+
 def attached(model: nn.Module, config: PeftConfig) -> nn.Module:
     """The model as a peft model, whose layers stand below ``base_model.model`` now."""
-    config.task_type = next((v for k, v in TASK_TYPES.items() if type(model).__name__.endswith(k)), None)
+    config.task_type = task_type(model)
     with warnings.catch_warnings():
         # Peft warns of what it mends itself: GPT-2's kind of layer, and names that transformers gave up.
         warnings.simplefilter("ignore")

@@ -141,6 +141,8 @@ def _open_adapter(folder: Path, targets: int) -> Loaded:
         raise ModelError(f"model '{name}': neither {ADAPTER_WEIGHTS} nor its base model '{base}' has {_few(absent)}")
     has_tokenizer = (folder / "tokenizer_config.json").is_file()
     processor = _processor(name, folder if has_tokenizer else base_folder, model)
+    if (longest := longest_input(wrapped)) is not None:
+        processor.model_max_length = min(processor.model_max_length, longest)
     # An adapter around a model answers to everything that whet asks of a model.
     return Loaded(cast(PreTrainedModel, wrapped), processor, name, "folder", ())
 

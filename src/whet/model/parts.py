@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from whet.core import Block, Parts
 from whet.errors import ModelError
+from whet.model.attention import linear_widths, self_attention
 
 # Patterns of names below the base model, in execution order. Every match of a pattern is a block of its own; a star
 # stands for all children of a container in turn, and patterns that are equal up to their first star take turns (stage
@@ -110,9 +110,10 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
         final_norm=tuple(final_norm),
         head=tuple(name for name in head if any(p == name or p.startswith(f"{name}.") for p in parameters)),
         parameters=parameters,
-        linear=dict(_linear(modules)),
+        linear=dict(linear_widths(modules)),
         grouped=tuple(n for n, module in modules.items() if isinstance(module, _CONVOLUTIONS) and module.groups > 1),
         tokens=_tokens(root, modules),
+        attention=dict(self_attention(modules, blocks)),
         fresh=_present_names(parameters, root_name, frozenset(fresh)),
     )
 
@@ -150,11 +151,17 @@ def set_attention(model: nn.Module, implementation: str) -> None:
     _root(model)[1].set_attn_implementation(implementation)
 
 
-def longest_input(model: PreTrainedModel) -> int | None:
-    """How many tokens a text model can read at a time; None where its positions have no end."""
-    positions: int | None = getattr(model.config, "max_position_embeddings", None)
+def longest_input(model: nn.Module) -> int | None:
+    """How many tokens a text model can read at a time; None where its positions have no end.
+
+    What a method puts before or into each text takes positions away from it.
+    """
+    config = _root(model)[1].config
+    positions: int | None = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return None
+    adapters = getattr(model, "peft_config", {}).values()
+    positions -= sum(getattr(adapter, "num_virtual_tokens", 0) for adapter in adapters)
     for name, module in model.named_modules():
         # RoBERTa and its kin count positions from behind the padding token's number.
         if (
@@ -348,15 +355,6 @@ def _tokens(root: PreTrainedModel, modules: dict[str, nn.Module]) -> tuple[str, 
     if not isinstance(table, nn.Embedding):
         return ()
     return tuple(name for name, module in modules.items() if module is table)
-
-
-def _linear(modules: dict[str, nn.Module]) -> Iterator[tuple[str, tuple[int, int]]]:
-    for name, module in modules.items():
-        if isinstance(module, nn.Linear):
-            yield name, (module.in_features, module.out_features)
-        elif isinstance(module, Conv1D):
-            # GPT-2's linear layer keeps its weight as (in, out).
-            yield name, (module.weight.shape[0], module.weight.shape[1])
 
 
 def _present_names(parameters: Iterable[str], root: str, fresh: frozenset[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
-HOMES = ("whet.model.bottleneck",)
+HOMES = ("whet.model.bottleneck", "whet.model.prefixes", "whet.model.prompts")
 """Modules that add a kind, each when it is imported: its own import of peft may be the first one, and then comes back
 to it before it has got further than that."""
 

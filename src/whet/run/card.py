@@ -9,8 +9,8 @@ CLASSES = {
     "text_classification": "SequenceClassification",
 }
 
-OWN_KINDS = ("adapter",)
-"""Methods whose adapters peft does not know by itself."""
+OWN_KINDS = ("adapter", "p_tuning", "prefix", "prompt")
+"""Methods whose adapters peft does not know by itself, on some models at least."""
 
 
 def card(values: Mapping[str, Any], metrics: Mapping[str, Any], data: Mapping[str, Any], *, adapter: bool) -> str:
