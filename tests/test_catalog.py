@@ -100,7 +100,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 
 def test_an_option_of_another_method_names_its_owner() -> None:
-    assert problems("method", "full", rank=8) == ["method.rank: unknown option of 'full'; it belongs to lora"]
+    assert problems("method", "full", count=8) == ["method.count: unknown option of 'full'; it belongs to last_blocks"]
 
 
 def test_a_misspelt_option_suggests_the_nearest() -> None:
@@ -121,6 +121,14 @@ def test_a_truth_value_is_no_number_and_no_name() -> None:
     assert problems("method", "lora", rank=True) == ["method.rank: true should be a valid integer"]
     assert problems("task", "text_classification", labels=["maybe", False]) == [
         "task.labels.1: false should be a text; put it in quotes"
+    ]
+
+
+def test_a_truth_value_is_what_an_option_of_truth_wants() -> None:
+    for told in (False, catalog.without_truths(False)):
+        assert not catalog.build("method", "qlora", {"double_quantisation": told}).double_quantisation
+    assert problems("method", "qlora", double_quantisation="perhaps") == [
+        "method.double_quantisation: 'perhaps' should be a valid boolean, unable to interpret input"
     ]
 
 

@@ -196,13 +196,13 @@ def test_eight_mistakes_are_eight_messages() -> None:
     raw = {
         "data": {"train": "reviews.csv", "lable": "stars", "validation_share": 2},
         "metod": "lora",
-        "method": {"name": "full", "rank": 8},
+        "method": {"name": "full", "count": 8},
         "training": {"epochs": 3, "steps": 10, "optimiser": "sgd", "batch_size": "many", "schedule": "cosin"},
     }
     assert sorted(problems(raw)) == [
         "data.lable: unknown option; did you mean 'label'?",
         "data.validation_share: 2 should be less than 1",
-        "method.rank: unknown option of 'full'; it belongs to lora",
+        "method.count: unknown option of 'full'; it belongs to last_blocks",
         "metod: unknown option; did you mean 'method'?",
         "training.batch_size: 'many' should be a valid integer, unable to parse string as an integer",
         "training.epochs and training.steps are both set: keep one of them",
@@ -220,7 +220,7 @@ def test_eight_mistakes_are_eight_messages() -> None:
         (with_data(method="lroa"), "method 'lroa' is not known; did you mean 'lora'?"),
         (with_data(task="text"), "task 'text' is not known; known are: text_classification"),
         (with_data(epochs=3), "epochs: unknown option; did you mean 'training.epochs'?"),
-        (with_data(rank=3), "rank: unknown option; did you mean 'method.rank' of lora?"),
+        (with_data(count=3), "count: unknown option; did you mean 'method.count' of last_blocks?"),
         (training(cosine=True, epochs=1), None),
         (with_data(method={"rank": 8}), f"method.name: is missing; known are: {', '.join(catalog.names('method'))}"),
         (with_data(method={"name": "lora", "rnk": 8}), "method.rnk: unknown option of 'lora'; did you mean 'rank'?"),

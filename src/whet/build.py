@@ -11,7 +11,22 @@ import torch
 from torch import nn
 
 from whet import catalog, resolve
-from whet.core import Answer, Choice, Columns, Defaults, Examples, Loaded, Method, Parts, Rows, Scores, Stage, Task
+from whet.core import (
+    Answer,
+    Choice,
+    Columns,
+    Defaults,
+    Examples,
+    Loaded,
+    Method,
+    Parts,
+    Quantisation,
+    Quantising,
+    Rows,
+    Scores,
+    Stage,
+    Task,
+)
 from whet.data import columns as columns_of
 from whet.data.complete import complete
 from whet.data.source import read, read_splits
@@ -109,9 +124,10 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     splits, columns, task_name, task, decided = _data(recipe)
     _check_metric(recipe, task)
     torch.manual_seed(recipe.seed)
-    loaded = operate(task.open_model(recipe.model), recipe.surgery)
+    asked = _asked(recipe)
+    loaded = operate(task.open_model(recipe.model, _quantisation(asked)), recipe.surgery)
     plain = parts_of(loaded.model, loaded.fresh)
-    method_name, method, why = _method(recipe, plain)
+    method_name, method, why = _method(recipe, asked, plain)
     values: dict[str, Any] = {
         "data": resolve.data_values(recipe, columns, _own_sides(splits, decided)),
         "model": _model_name(loaded),
@@ -261,15 +277,27 @@ def _check_metric(recipe: Recipe, task: Task) -> None:
         raise RecipeError(f"training.metric: '{metric}' is not measured for {task.problem}; known are: {known}")
 
 
-def _method(recipe: Recipe, parts: Parts) -> tuple[str, Method, str]:
-    if recipe.method is not None:
-        method: Method = catalog.build("method", recipe.method.name, recipe.method.options)
-        if method.keeps_base and recipe.surgery != Surgery():
-            raise RecipeError(
-                f"surgery: method '{recipe.method.name}' saves an adapter for the model as everybody has it; leave "
-                "surgery out, or choose a method that saves the whole model, such as 'full' or 'last_blocks'"
-            )
-        return recipe.method.name, method, ""
+def _asked(recipe: Recipe) -> Method | None:
+    """The method that the recipe names."""
+    if recipe.method is None:
+        return None
+    method: Method = catalog.build("method", recipe.method.name, recipe.method.options)
+    if method.keeps_base and recipe.surgery != Surgery():
+        raise RecipeError(
+            f"surgery: method '{recipe.method.name}' saves an adapter for the model as everybody has it; leave "
+            "surgery out, or choose a method that saves the whole model, such as 'full' or 'last_blocks'"
+        )
+    return method
+
+
+def _quantisation(method: object) -> Quantisation | None:
+    """How the base is kept while this method trains; None is whole."""
+    return method.quantisation if isinstance(method, Quantising) else None
+
+
+def _method(recipe: Recipe, asked: Method | None, parts: Parts) -> tuple[str, Method, str]:
+    if recipe.method is not None and asked is not None:
+        return recipe.method.name, asked, ""
     total = parts.count(frozenset(parts.parameters))
     if recipe.surgery != Surgery():
         return "full", catalog.build("method", "full", {}), "a model that was operated on is saved as a whole"

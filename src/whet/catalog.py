@@ -64,7 +64,7 @@ class Truth:
 
 
 def without_truths(value: object) -> object:
-    """A plain value of a recipe with a ``Truth``, which no option accepts, in place of every truth value."""
+    """A plain value of a recipe with a ``Truth``, which only options of truth accept, in place of every truth value."""
     match value:
         case bool():
             return Truth(str(value).lower())

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -191,7 +191,7 @@ class Parts:
     head: tuple[str, ...]
     """Modules that turn the body's output into an answer: pooler, projector, classifier, language-model head."""
     parameters: Mapping[str, tuple[int, ...]]
-    """Shape of every parameter by name; a tied one is listed once."""
+    """Shape of every parameter by name; a tied one is listed once, a quantised one as what it stands for."""
     linear: Mapping[str, tuple[int, int]]
     """Width in and width out of every linear layer by module name, wherever it stands."""
     grouped: tuple[str, ...] = ()
@@ -238,6 +238,16 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Quantisation:
+    """How the weights of a frozen base are kept in 4 bits a number."""
+
+    kind: Literal["nf4", "fp4"] = "nf4"
+    """The 16 values that a number can have, times the scale of its block."""
+    double: bool = True
+    """Whether the scales of the blocks are quantised too."""
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stretch of a run during which one mask holds."""
 
@@ -254,7 +264,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Cost:
-    """Exact counts of numbers (not bytes) that a method needs, from a model's shapes alone."""
+    """Exact counts of numbers (not bytes; one in 4 bits is one) that a method needs, from a model's shapes alone."""
 
     trainable: int
     stored: int
@@ -313,6 +323,16 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class Quantising(Protocol):
+    """A method whose base is kept in 4 bits: it is quantised while it is read, so it is never whole in memory."""
+
+    @property
+    def quantisation(self) -> Quantisation:
+        """How the base is kept."""
+        ...
+
+
 class Task(Protocol):
     """A kind of problem: a frozen dataclass in ``tasks/<name>.py`` whose fields are its options."""
 
@@ -338,8 +358,8 @@ class Task(Protocol):
         """
         ...
 
-    def open_model(self, name: str | None) -> Loaded:
-        """The pre-trained model with a head for this task; raises ModelError."""
+    def open_model(self, name: str | None, quantisation: Quantisation | None = None) -> Loaded:
+        """The pre-trained model with a head for this task, its blocks quantised if so asked; raises ModelError."""
         ...
 
     def open_saved(self, folder: Path) -> Loaded:

@@ -22,6 +22,7 @@ from whet.core import (
     Method,
     Parts,
     Problem,
+    Quantisation,
     Ragged,
     Rows,
     Scores,
@@ -55,7 +56,7 @@ class TensorTask:
     def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[Task, list[Choice]]:
         raise NotImplementedError
 
-    def open_model(self, name: str | None) -> Loaded:
+    def open_model(self, name: str | None, quantisation: Quantisation | None = None) -> Loaded:
         raise NotImplementedError
 
     def open_saved(self, folder: Path) -> Loaded:

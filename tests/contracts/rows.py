@@ -1,9 +1,14 @@
 """What the laws need to know of each method: one row each."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from torch import nn
+
 from whet import catalog
+from whet.core import Quantisation
+from whet.model.parts import parts_of
+from whet.model.quantise import quantise
 
 Options = Mapping[str, object]
 
@@ -34,6 +39,16 @@ class Row:
     """Options that change what is attached, so that the laws of attaching, saving and merging hold for them anew."""
     rounding: tuple[Options, ...] = ()
     """The same, where the output right after ``attach`` is unchanged but for rounding."""
+    needs: str = "torch"
+    """A package without which the method cannot work."""
+    prepared: Callable[[nn.Module], nn.Module] = lambda base: base
+    """What is done to the plain base model before a saved adapter is put on it."""
+
+
+def in_four_bits(base: nn.Module) -> nn.Module:
+    """A base model as ``qlora`` keeps it by default."""
+    quantise(base, parts_of(base), Quantisation())
+    return base
 
 
 SOUND_AND_PICTURES = (
@@ -146,6 +161,23 @@ METHODS: dict[str, Row] = {
         merges=False,
         without={**dict.fromkeys(CONVOLUTIONS, "no row of tokens"), "swin": "merge their tokens"},
         refused=(({"length": 40}, ("40 virtual tokens", "32 positions", "'lora'")),),
+    ),
+    "qlora": Row(
+        options={"rank": 3, "dropout": 0.0},
+        changed={
+            "rank": 2,
+            "alpha": 3.0,
+            "dropout": 0.5,
+            "targets": ["*.query"],
+            "kind": "fp4",
+            "double_quantisation": False,
+        },
+        keeps_output=False,
+        refused=(({"targets": ["*.qery"]}, ("'*.qery'", "query")), ({"targets": []}, ("empty list",))),
+        without={"resnet": "no linear layer"},
+        storing=(("bert", {"rank": 3, "targets": ["*.layer.2.*"]}),),
+        needs="bitsandbytes",
+        prepared=in_four_bits,
     ),
     "scratch": Row(keeps_output=False),
 }

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.core import Batch, Mask, Scores
+from whet.core import Batch, Mask, Parts, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.cache import Cached, Side, open_cache
@@ -78,7 +78,7 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
     run = _Run(job, checkpoint)
     progress = run.progress
     yield Started(
-        run.steps, progress.step, run.epochs, len(job.train), job.parts.count(run.every_mask), _total(job.model)
+        run.steps, progress.step, run.epochs, len(job.train), job.parts.count(run.every_mask), _total(job.parts)
     )
     if checkpoint is not None:
         run.restore(checkpoint)
@@ -376,5 +376,5 @@ class _Run:
         self.best = {name: tensor.clone() for name, tensor in checkpoint.best.items()}
 
 
-def _total(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+def _total(parts: Parts) -> int:
+    return parts.count(frozenset(parts.parameters))

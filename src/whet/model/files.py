@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
+from whet.core import Quantisation
 from whet.errors import did_you_mean
 
 CONFIG = "config.json"
@@ -19,6 +20,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+QUANTISATION = "quantization_config.json"
+"""Beside an adapter: what transformers' BitsAndBytesConfig has to be told to quantise its base model likewise."""
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -42,6 +45,10 @@ def adapter_problems(folder: Path) -> list[str]:
     config = _read_json(folder / ADAPTER_CONFIG, problems)
     if config is not None and not isinstance(config.get("base_model_name_or_path"), str):
         problems.append(f"{ADAPTER_CONFIG} does not name its base model; add 'base_model_name_or_path'")
+    if (folder / QUANTISATION).exists():
+        told = _read_json(folder / QUANTISATION, problems)
+        if told is not None and told.get("bnb_4bit_quant_type") not in ("nf4", "fp4"):
+            problems.append(f"{QUANTISATION} does not say 'bnb_4bit_quant_type' nf4 or fp4; copy the folder anew")
     weights = folder / ADAPTER_WEIGHTS
     if weights.is_file():
         problems += _damage(weights)
@@ -54,6 +61,27 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     """The checked config of an adapter."""
     config: dict[str, Any] = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     return config
+
+
+def read_quantisation(folder: Path) -> Quantisation | None:
+    """How the base model of a checked adapter was quantised; None where it was not."""
+    if not (folder / QUANTISATION).is_file():
+        return None
+    told: dict[str, Any] = json.loads((folder / QUANTISATION).read_text(encoding="utf-8"))
+    return Quantisation(told["bnb_4bit_quant_type"], bool(told.get("bnb_4bit_use_double_quant")))
+
+
+def precisions(folder: Path) -> set[str]:
+    """The kinds of floating-point numbers in the weights of a checked model, as safetensors calls them."""
+    if (folder / WEIGHTS).is_file():
+        files = {WEIGHTS}
+    else:
+        files = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    found: set[str] = set()
+    for file in files:
+        with safe_open(folder / file, framework="pt") as opened:
+            found |= {opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
+    return {kind for kind in found if "F" in kind}
 
 
 def tensor_names(weights: Path) -> set[str]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import huggingface_hub
 import torch
@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from whet.core import Loaded, Problem
+from whet.core import Loaded, Problem, Quantisation
 from whet.errors import ModelError
 from whet.model.files import (
     ADAPTER_CONFIG,
@@ -37,10 +37,13 @@ from whet.model.files import (
     CONFIG,
     adapter_problems,
     model_problems,
+    precisions,
     read_adapter_config,
+    read_quantisation,
     tensor_names,
 )
 from whet.model.parts import longest_input, parts_of
+from whet.model.quantise import quantise
 from whet.model.silence import silence
 
 Source: TypeAlias = Literal["embedded", "folder", "hub"]
@@ -72,15 +75,16 @@ def load(
     targets: int,
     problem: Problem,
     revision: str | None = None,
+    quantisation: Quantisation | None = None,
 ) -> Loaded:
     """A pre-trained model with a head for this problem, and its tokenizer.
 
     ``name`` is a folder, the name of a model on the hub (at a ``revision``), or None for the embedded model, which
     answers to its own name too. ``labels`` are the classes in order, None for regression; ``targets`` is the width C
-    of the output. Weights are float32. A head that answered these very labels before, in this order, is kept; any
-    other last layer is drawn anew from torch's present seed and listed in ``fresh``. A tokenizer without padding pads
-    with its end token, and never reads more tokens than the model has positions. Raises ModelError, naming everything
-    that is wrong.
+    of the output. Weights are float32, those of the blocks quantised if so asked. A head that answered these very
+    labels before, in this order, is kept; any other last layer is drawn anew from torch's present seed and listed in
+    ``fresh``. A tokenizer without padding pads with its end token, and never reads more tokens than the model has
+    positions. Raises ModelError, naming everything that is wrong.
     """
     name, folder, source = _locate(name, revision)
     _refuse(name, model_problems(folder))
@@ -91,7 +95,7 @@ def load(
     config.id2label = dict(enumerate(labels or [f"LABEL_{i}" for i in range(targets)]))
     config.label2id = {label: i for i, label in config.id2label.items()}
     config.problem_type = _PROBLEM_TYPES[problem]
-    model, unfilled = _read(name, folder, config)
+    model, unfilled = _read(name, folder, config, quantisation)
     if not kept:
         unfilled |= _draw_answers(model, unfilled)
     # Peft writes this into an adapter as the name of its base model.
@@ -131,7 +135,7 @@ def _open_adapter(folder: Path, targets: int) -> Loaded:
     with _opening(name):
         config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
     config.num_labels = targets
-    model, unfilled = _read(base, base_folder, config)
+    model, unfilled = _read(base, base_folder, config, read_quantisation(folder))
     with _opening(name):
         wrapped = PeftModel.from_pretrained(model, name, torch_device="cpu")
     held = tensor_names(folder / ADAPTER_WEIGHTS)
@@ -218,22 +222,15 @@ def _fetch(name: str, revision: str | None) -> Path:
 # --- opening it -------------------------------------------------------------------------------------------------
 
 
-def _read(name: str, folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedModel, set[str]]:
-    """The model with its weights, and the names of those parameters that no weight filled.
+def _read(
+    name: str, folder: Path, config: PreTrainedConfig, quantisation: Quantisation | None = None
+) -> tuple[PreTrainedModel, set[str]]:
+    """The model with its weights, quantised if so asked, and the names of those parameters that no weight filled.
 
     Raises ModelError where the weights are those of another model.
     """
     with _opening(name):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        model, report = _filled(folder, config, torch.float32 if quantisation is None else _precision(folder))
     parts = parts_of(model)
     head = parts.under(parts.head)
     misfits = sorted(entry for entry in report["mismatched_keys"] if entry[0] not in head)
@@ -250,7 +247,40 @@ def _read(name: str, folder: Path, config: PreTrainedConfig) -> tuple[PreTrained
             f"model '{name}': the weights file fills only {len(body) - len(absent)} of the {len(body)} tensors of a "
             f"'{config.model_type}' model, it lacks {_few(absent)}; fetch weights and {CONFIG} from one source"
         )
-    return model, {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+    unfilled = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+    if quantisation is not None:
+        quantise(model, parts_of(model, unfilled), quantisation)
+        nn.Module.to(model, torch.float32)
+    return model, unfilled
+
+
+def _filled(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model with its weights in this precision, and what transformers reports of them.
+
+    Weights that the file holds in this precision are mapped: they take no memory before they are read.
+    """
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    if dtype != torch.float32 and any(buffer.dtype == dtype for buffer in model.buffers()):
+        # A table that the architecture computes, and that would keep the rounding.
+        return _filled(folder, config, torch.float32)
+    return model, report
+
+
+def _precision(folder: Path) -> torch.dtype:
+    """That in which a model's weights lie in their file."""
+    kinds = precisions(folder)
+    return (
+        {"BF16": torch.bfloat16, "F16": torch.float16}[kinds.pop()] if kinds in ({"BF16"}, {"F16"}) else torch.float32
+    )
 
 
 def _processor(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
@@ -296,8 +326,8 @@ def _draw_answers(model: PreTrainedModel, drawn: set[str]) -> set[str]:
     wider = copy.deepcopy(model.config)
     wider.num_labels = len(model.config.id2label or {}) + 1
     with torch.device("meta"):
-        other = _random_model(wider)
-    old = {n for n, parameter in model.named_parameters() if parameter.shape != other.get_parameter(n).shape} - drawn
+        plain, other = _random_model(model.config), _random_model(wider)
+    old = {n for n, parameter in plain.named_parameters() if parameter.shape != other.get_parameter(n).shape} - drawn
     if old:
         source = _random_model(model.config)
         with torch.no_grad():

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from whet.core import Block, Parts
 from whet.errors import ModelError
 from whet.model.attention import linear_widths, self_attention
+from whet.model.quantise import QuantisedLinear
 
 # Patterns of names below the base model, in execution order. Every match of a pattern is a block of its own; a star
 # stands for all children of a container in turn, and patterns that are equal up to their first star take turns (stage
@@ -92,7 +94,7 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
     root_name, root = _root(model)
     body = body_of(model)
     modules = dict(model.named_modules())
-    parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    parameters = dict(_shapes(model))
     blocks, final_norm = _blocks(modules, body, root.config)
     pooled = {_join(body, name) for name in _HEADS}
     head = [name for name in (*parameters, *modules) if name in pooled]
@@ -187,6 +189,17 @@ def set_dropout(model: nn.Module, probability: float) -> int:
                 setattr(module, name, probability)
                 changed += 1
     return changed
+
+
+def left_whole(model: nn.Module) -> list[str]:
+    """The linear layers that are not quantised, by the names that they had before peft wrapped the model."""
+    root, _ = _root(model)
+    own = {"modules_to_save", "lora_A", "lora_B"}
+    return [
+        _plain_name(name, root).replace(".original_module", "")
+        for name, module in model.named_modules()
+        if type(module) in (nn.Linear, Conv1D) and own.isdisjoint(name.split("."))
+    ]
 
 
 def _dropout_fields(module: nn.Module) -> list[str]:
@@ -355,6 +368,13 @@ def _tokens(root: PreTrainedModel, modules: dict[str, nn.Module]) -> tuple[str, 
     if not isinstance(table, nn.Embedding):
         return ()
     return tuple(name for name, module in modules.items() if module is table)
+
+
+def _shapes(model: nn.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
+    quantised = {id(module.weight): module for module in model.modules() if isinstance(module, QuantisedLinear)}
+    for name, parameter in model.named_parameters():
+        layer = quantised.get(id(parameter))
+        yield name, tuple(parameter.shape) if layer is None else (layer.out_features, layer.in_features)
 
 
 def _present_names(parameters: Iterable[str], root: str, fresh: frozenset[str]) -> tuple[str, ...]:

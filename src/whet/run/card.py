@@ -13,7 +13,14 @@ OWN_KINDS = ("adapter", "p_tuning", "prefix", "prompt")
 """Methods whose adapters peft does not know by itself, on some models at least."""
 
 
-def card(values: Mapping[str, Any], metrics: Mapping[str, Any], data: Mapping[str, Any], *, adapter: bool) -> str:
+def card(
+    values: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    adapter: bool,
+    quantised: bool = False,
+) -> str:
     """README.md of a run, from the resolved recipe, the metrics and the facts about the data."""
     method, task = values["method"]["name"], values["task"]
     base = values["model"] or "all-MiniLM-L6-v2 (embedded)"
@@ -41,7 +48,7 @@ def card(values: Mapping[str, Any], metrics: Mapping[str, Any], data: Mapping[st
     ]
     if task.get("labels"):
         lines += ["## Labels", "", ", ".join(f"{i} = {label}" for i, label in enumerate(task["labels"])), ""]
-    lines += ["## Load it", "", "```python", *_loading(values, adapter), "```", ""]
+    lines += ["## Load it", "", "```python", *_loading(values, adapter, quantised), "```", ""]
     lines += ["The recipe that made it, with the reason of every setting, is in `recipe.yaml`.", ""]
     return "\n".join(lines)
 
@@ -59,7 +66,7 @@ def _table(metrics: Mapping[str, Any]) -> list[str]:
     return [f"| metric | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *rows]
 
 
-def _loading(values: Mapping[str, Any], adapter: bool) -> list[str]:
+def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[str]:
     kind = CLASSES[values["task"]["name"]]
     if not adapter:
         return [
@@ -68,6 +75,18 @@ def _loading(values: Mapping[str, Any], adapter: bool) -> list[str]:
             'tokenizer = AutoTokenizer.from_pretrained("model")',
         ]
     classes = len(values["task"].get("labels") or [1])
+    if quantised:
+        return [
+            "import json",
+            f"from peft import AutoPeftModelFor{kind}",
+            "from transformers import AutoTokenizer, BitsAndBytesConfig",
+            'with open("model/quantization_config.json") as file:',
+            "    config = BitsAndBytesConfig.from_dict(json.load(file))",
+            f"model = AutoPeftModelFor{kind}.from_pretrained(",
+            f'    "model", num_labels={classes}, quantization_config=config, dtype="float32"',
+            ")",
+            'tokenizer = AutoTokenizer.from_pretrained("model")',
+        ]
     return [
         *(["import whet  # tells peft of this kind of adapter"] if values["method"]["name"] in OWN_KINDS else []),
         f"from peft import AutoPeftModelFor{kind}",

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from whet import metrics
 from whet.catalog import OPTIONS
-from whet.core import Answer, Batch, Choice, Columns, Examples, Loaded, Problem, Rows, Scores
+from whet.core import Answer, Batch, Choice, Columns, Examples, Loaded, Problem, Quantisation, Rows, Scores
 from whet.data import labels as label_reading
 from whet.errors import RecipeError
 
@@ -71,11 +71,12 @@ class TextClassification:
         weights = label_reading.class_weights(self.class_weights, targets, names)
         return dataclasses.replace(self, problem=problem, labels=names, class_weights=weights), choices
 
-    def open_model(self, name: str | None) -> Loaded:
+    def open_model(self, name: str | None, quantisation: Quantisation | None = None) -> Loaded:
         from whet.model.load import load
 
         assert self.problem is not None
-        return load(name, labels=self.labels, targets=len(self.labels or [""]), problem=self.problem)
+        targets = len(self.labels or [""])
+        return load(name, labels=self.labels, targets=targets, problem=self.problem, quantisation=quantisation)
 
     def open_saved(self, folder: Path) -> Loaded:
         from whet.model.load import open_saved

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
-from whet.core import Answer, Choice, Rows, Scores
+from whet.core import Answer, Choice, Quantising, Rows, Scores
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import join, peak_memory, return_freed_memory
 from whet.engine.job import StopRequest
@@ -147,7 +147,8 @@ class Session:
             "trainable_parameters": parts.count(frozenset().union(*(stage.mask for stage in prepared.stages))),
             "total_parameters": parts.count(frozenset(parts.parameters)),
         }
-        text = card(prepared.values, metrics, _data(prepared), adapter=prepared.method.keeps_base)
+        quantised = isinstance(prepared.method, Quantising)
+        text = card(prepared.values, metrics, _data(prepared), adapter=prepared.method.keeps_base, quantised=quantised)
         self.folder.write_text(run_folder.CARD, text)
         self.folder.write(run_folder.METRICS, metrics)
         # The best weights are in the model folder now, on the disk, and read back.
