@@ -31,7 +31,7 @@ class PTuning(DeepPrefix):
     """Virtual tokens l: the paper found 20 enough for simple classification, some 100 for hard tasks."""
 
     name: ClassVar[str] = "p_tuning"
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=7e-3, schedule="linear", warmup=0.1)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-2, schedule="linear", warmup=0.1)
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
         """The model with learned keys and values; raises ModelError where no attention could read them."""

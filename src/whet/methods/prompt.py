@@ -35,7 +35,7 @@ class Prompt(VirtualTokens):
     no vocabulary; their vectors always start random."""
 
     name: ClassVar[str] = "prompt"
-    defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-2, schedule="linear", warmup=0.1)
+    defaults: ClassVar[Defaults] = Defaults(learning_rate=5e-3, schedule="linear", warmup=0.1)
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
         """The model with virtual tokens; raises ModelError where its input is no row of tokens."""
