@@ -187,7 +187,7 @@ CASES = [
     given("out of bounds", "--set training.learning_rate=-1", "training.learning_rate: -1", "greater than 0"),
     given("option of another method", "--method full --set method.rank=8", "method.rank", "'full'", "belongs to lora"),
     given("option of no method", "--method lora --set method.rnk=8", "method.rnk", "did you mean 'rank'?"),
-    given("option without its method", "--set method.rank=8", "method.name: is missing", "known are: bitfit"),
+    given("option without its method", "--set method.rank=8", "method.name: is missing", "known are: adapter"),
     given("option that is needed", "--method mask", "method.train", "is missing"),
     given(
         "adapter for another model",
