@@ -176,7 +176,8 @@ def test_the_schema_refuses_what_whet_refuses(raw: dict[str, Any]) -> None:
 def test_the_schema_describes_every_option_and_leaves_no_reference_open() -> None:
     parts: dict[str, type[Section]] = {"data": Data, "surgery": Surgery, "training": Training}
     sections = {"": SCHEMA, **{name: SCHEMA["$defs"][model.__name__] for name, model in parts.items()}}
-    for section, model in [("", Recipe), *parts.items()]:
+    whole: dict[str, type[Section]] = {"": Recipe, **parts}
+    for section, model in whole.items():
         described = {name: bool(one.get("description")) for name, one in sections[section]["properties"].items()}
         described |= {"surgery": True, "training": True} if section == "" else {}
         assert described == dict.fromkeys(model.model_fields, True)
