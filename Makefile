@@ -41,4 +41,4 @@ bench: $(READY) ## Accuracy and speed beside transformers.Trainer; DATA=folder w
 	$(BIN)/python bench/speed.py --data "$(DATA)"
 
 docs: $(READY) ## Write the reference pages from the code
-	$(BIN)/python docs/generate.py
+	PYTHONPATH=. $(BIN)/python docs/generate.py

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from matrix import families, shares
+
 from whet import catalog, recipe
 from whet.core import Defaults
 from whet.verbs.explain import explain
@@ -46,6 +48,22 @@ def _methods() -> str:
         defaults: Defaults = catalog.load("method", name).defaults
         values = [f"{vars(defaults)[column]:g}" if column != "schedule" else defaults.schedule for column in columns]
         lines.append(f"| [{name}](method-{name}.md) | {catalog.summary('method', name)} | {' | '.join(values)} |")
+    lines += [
+        "",
+        "## On which models",
+        "",
+        "Tried when this page was written, on the models on which the laws of every method run. A number names the",
+        "reason of a refusal, below the table. *merges*: the trained model becomes a plain one; *plain*: it is one.",
+        "*caches*: what the frozen first blocks return is computed once and for all.",
+        "",
+        families(),
+        "",
+        "## How much trains",
+        "",
+        "Share of all numbers that train, and how many are stored, head included, with the default options.",
+        "",
+        shares(),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from whet.core import Parts
-from whet.model.adapters import attached, task_type
+from whet.model import adapters
 from whet.model.attention import functions, looks_back_only
 from whet.model.registration import add_kind
 from whet.model.targets import saved_modules
@@ -238,7 +238,7 @@ def insert(name: str, model: nn.Module, parts: Parts, length: int, bottleneck: i
     ``bottleneck`` is the width of the layer that makes them during training, None where they train themselves.
     """
     assert isinstance(model, PreTrainedModel)
-    answers = task_type(model)
+    answers = adapters.task_type(model)
     if parts.family not in _PEFT_READS.get(answers or "", ()):
         own = PrefixConfig(
             length=length,
@@ -247,7 +247,7 @@ def insert(name: str, model: nn.Module, parts: Parts, length: int, bottleneck: i
             modules_to_save=saved_modules(parts),
             task_type=answers,
         )
-        return attached(model, own)
+        return adapters.attached(model, own)
     check_room(name, model, length)
     config = PrefixTuningConfig(
         num_virtual_tokens=length,
@@ -256,7 +256,7 @@ def insert(name: str, model: nn.Module, parts: Parts, length: int, bottleneck: i
         modules_to_save=saved_modules(parts),
         task_type=answers,
     )
-    return compute_once(attached(model, config))
+    return compute_once(adapters.attached(model, config))
 
 
 class _Once(PrefixEncoder):

@@ -20,7 +20,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from whet.core import Parts
-from whet.model.adapters import attached, task_type
+from whet.model import adapters
 from whet.model.attention import looks_back_only
 from whet.model.registration import add_kind
 from whet.model.targets import saved_modules
@@ -208,21 +208,21 @@ class PromptModel(BaseTuner):
 def insert(name: str, model: nn.Module, parts: Parts, length: int, *, from_vocabulary: bool) -> nn.Module:
     """The model with virtual tokens at its input, for the method of this name."""
     assert isinstance(model, PreTrainedModel)
-    answers = task_type(model)
+    answers = adapters.task_type(model)
     saved = saved_modules(parts)
     if model.main_input_name != "input_ids":
         blocks = [block[0] for block in parts.blocks]
         width = next(parts.linear[layer][0] for layer in parts.linear if layer.rpartition(".")[0] in parts.attention)
         config = PromptConfig(length=length, width=width, blocks=blocks, modules_to_save=saved, task_type=answers)
-        return attached(model, config)
+        return adapters.attached(model, config)
     check_room(name, model, length)
     table = model.get_submodule(parts.tokens[0])
     start = _drawn(table, length) if from_vocabulary else None
     if answers in _GENERATES or (answers == "SEQ_CLS" and parts.family in _READ_FIRST):
-        wrapped = attached(model, _peft_config(parts, length, answers))
+        wrapped = adapters.attached(model, _peft_config(parts, length, answers))
         vectors = wrapped.get_submodule("prompt_encoder.default.embedding").weight
     else:
-        wrapped = attached(model, _own_config(model, parts, length, answers))
+        wrapped = adapters.attached(model, _own_config(model, parts, length, answers))
         vectors = wrapped.get_submodule("base_model.whet_prompt.default").weight
     if start is not None:
         assert isinstance(vectors, Tensor)
