@@ -237,6 +237,9 @@ class Training(Section):
     """Momentum of sgd."""
     weight_decay: float | None = Field(None, ge=0, lt=1)
     """Decoupled weight decay; biases and norms have none."""
+    l2_sp: float | None = Field(None, gt=0)
+    """Decay towards the pre-trained weights instead of towards zero (L2-SP, Li et al. 2018), such as 1; what starts
+    random keeps its weight decay. Helps on few rows."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Factor on the learning rate for each block further from the head; 1 is the same rate everywhere."""
     max_gradient_norm: float | None = Field(1.0, gt=0)

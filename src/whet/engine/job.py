@@ -31,6 +31,8 @@ class Settings:
     warmup: float = 0.0
     """Share of the steps."""
     weight_decay: float = 0.01
+    l2_sp: float | None = None
+    """Decay towards the weights that the run began with, for all that were pre-trained; None has none."""
     layer_decay: float = 1.0
     max_gradient_norm: float | None = 1.0
     metric: str = "accuracy"

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from whet.core import Batch, Mask, Parts, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
+from whet.engine.anchor import Anchor
 from whet.engine.cache import Cached, Side, open_cache
 from whet.engine.device import keep_freed_memory, return_freed_memory
 from whet.engine.job import Job
@@ -134,6 +135,8 @@ class _Run:
         self.tables: frozenset[int] = frozenset()
         self.rounded: dict[int, Tensor] = {}
         job.model.to(job.device)
+        held = self.every_mask - frozenset(job.parts.fresh)
+        self.anchor = Anchor(job.model, held, settings.l2_sp) if settings.l2_sp is not None else None
         # A step that was broken off, in a run before this one, may have left gradients.
         job.model.zero_grad(set_to_none=True)
         if checkpoint is None:
@@ -234,6 +237,8 @@ class _Run:
             what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
             raise self._diverged(progress.step + 1, what)
         self.optimizer.step()
+        if self.anchor is not None:
+            self.anchor.pull(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
         return Step(

@@ -33,7 +33,9 @@ def parameter_groups(model: nn.Module, parts: Parts, stage: Stage, settings: Set
             continue
         depth = settings.layer_decay ** (top - parts.depth(name)) if settings.layer_decay < 1 else 1.0
         scale = depth * stage.rates.get(name, 1.0)
-        decay = settings.weight_decay if parameter.ndim > 1 and name not in stage.undecayed else 0.0
+        held = settings.l2_sp is not None and name not in parts.fresh
+        decays = parameter.ndim > 1 and name not in stage.undecayed and not held
+        decay = settings.weight_decay if decays else 0.0
         group = groups[scale, decay]
         group["params"].append(parameter)
         group["names"].append(name)
@@ -57,7 +59,8 @@ def build_optimizer(groups: list[dict[str, Any]], settings: Settings) -> torch.o
 def tables(model: nn.Module, settings: Settings, device: torch.device) -> frozenset[int]:
     """Ids of the embedding weights that are updated by row: large ones, on a CPU, with AdamW of a constant momentum."""
     moves_momentum = settings.schedule["name"] == "one_cycle"
-    by_row = settings.optimizer == "adamw" and device.type == "cpu" and not moves_momentum
+    # With L2-SP every row moves at every step.
+    by_row = settings.optimizer == "adamw" and device.type == "cpu" and not moves_momentum and settings.l2_sp is None
     return large_tables(model) if by_row else frozenset()
 
 
