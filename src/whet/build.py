@@ -287,10 +287,10 @@ def _asked(recipe: Recipe) -> Method | None:
             f"surgery: method '{recipe.method.name}' saves an adapter for the model as everybody has it; leave "
             "surgery out, or choose a method that saves the whole model, such as 'full' or 'last_blocks'"
         )
-    if method.keeps_base and recipe.training.l2_sp is not None:
-        raise RecipeError(
-            f"training.l2_sp: method '{recipe.method.name}' leaves the pre-trained weights as they are; leave it out"
-        )
+    idle = [name for name in ("l2_sp", "mixes") if vars(recipe.training)[name]]
+    if method.keeps_base and idle:
+        why = f"method '{recipe.method.name}' leaves the pre-trained weights as they are; leave it out"
+        raise RecipeError(*(f"training.{name}: {why}" for name in idle))
     return method
 
 

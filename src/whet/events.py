@@ -116,6 +116,19 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """After the last step a mix of the pre-trained and the best weights was scored on the validation rows."""
+
+    step: int
+    share: float
+    """Of the trained weights."""
+    scores: Scores
+    best: bool
+    """True where neither the trained weights nor an earlier mix was better."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Finished:
     """The best weights are back in the model and were measured once more."""
 
@@ -127,5 +140,7 @@ class Finished:
     """What the restored weights measured now."""
 
 
-Event: TypeAlias = Started | StageChanged | Storing | Stored | NotStored | Step | Evaluated | Saved | Stopped | Finished
+Event: TypeAlias = (
+    Started | StageChanged | Storing | Stored | NotStored | Step | Evaluated | Saved | Stopped | Mixed | Finished
+)
 Events: TypeAlias = Generator[Event, None, None]

@@ -240,6 +240,9 @@ class Training(Section):
     l2_sp: float | None = Field(None, gt=0)
     """Decay towards the pre-trained weights instead of towards zero (L2-SP, Li et al. 2018), such as 1; what starts
     random keeps its weight decay. Helps on few rows."""
+    mixes: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    """Shares of the trained weights, such as [0.5, 0.75], in mixes with the pre-trained ones that are tried on the
+    validation rows after the last step (WiSE-FT, Wortsman et al. 2022). The best stays, mix or not."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Factor on the learning rate for each block further from the head; 1 is the same rate everywhere."""
     max_gradient_norm: float | None = Field(1.0, gt=0)

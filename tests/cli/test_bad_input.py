@@ -197,6 +197,7 @@ CASES = [
         "leave surgery out",
     ),
     given("nothing to pull back", "--method lora --set training.l2_sp=1", "training.l2_sp", "leave it out"),
+    given("nothing to mix with", "--method ia3 --set training.mixes=[0.5]", "training.mixes", "leave it out"),
     given("too many blocks dropped", "--set surgery.drop_blocks=60", "surgery.drop_blocks", "leave none"),
     given("unknown surgery", "--set surgery.drop_block=1", "surgery.drop_block", "did you mean 'drop_blocks'?"),
     given("unknown method", "--method lroa", "method 'lroa' is not known; did you mean 'lora'?"),

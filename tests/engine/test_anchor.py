@@ -1,4 +1,4 @@
-"""Weight decay towards the pre-trained weights."""
+"""Weight decay towards the pre-trained weights, and mixes with them."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +14,7 @@ from whet.engine.anchor import Anchor
 from whet.engine.loop import fit
 from whet.engine.optim import parameter_groups
 from whet.engine.state import newest
-from whet.events import Step
+from whet.events import Finished, Mixed, Step
 
 BERT = Fight(BACKBONES[0], "full", {})
 
@@ -22,12 +22,12 @@ BERT = Fight(BACKBONES[0], "full", {})
 def test_a_pull_is_the_formula() -> None:
     model = torch.nn.Linear(3, 2)
     began = model.weight.detach().clone()
-    anchor = Anchor(model, frozenset({"weight"}), 4.0)
+    anchor = Anchor(model, frozenset({"weight"}))
     with torch.no_grad():
         model.weight.add_(1.0)
         model.bias.add_(1.0)
     bias = model.bias.detach().clone()
-    anchor.pull(torch.optim.SGD(model.parameters(), lr=0.1))
+    anchor.pull(torch.optim.SGD(model.parameters(), lr=0.1), 4.0)
     assert torch.allclose(model.weight, began + (1.0 - 0.1 * 4.0))
     assert torch.equal(model.bias, bias)
 
@@ -86,3 +86,31 @@ def test_later_stages_are_pulled_too(method: str) -> None:
     after = weights(job.model)
     # At a learning rate of 1e-3 each step ends where the run began.
     assert all(torch.equal(after[name], tensor) for name, tensor in began.items() if after[name].is_floating_point())
+
+
+def test_mixes_are_scored_and_the_best_stays() -> None:
+    began = weights(BERT.attached()[0])
+    plain = BERT.job(short(evaluate_every=100))
+    recorded = run(plain)[-1]
+    job = BERT.job(short(evaluate_every=100, mixes=(0.25, 0.75), metric="loss"))
+    events = run(job)
+    mixed = [event for event in events if isinstance(event, Mixed)]
+    assert [event.share for event in mixed] == [0.75, 0.25]
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert isinstance(recorded, Finished)
+    assert finished.scores == finished.recorded
+    chosen = min([(recorded.scores["loss"], 1.0), *((event.scores["loss"], event.share) for event in mixed)])
+    assert finished.scores["loss"] == chosen[0]
+    trained, after = weights(plain.model), weights(job.model)
+    floating = [name for name, tensor in began.items() if tensor.is_floating_point()]
+    assert all(torch.equal(after[n], torch.lerp(began[n], trained[n], chosen[1])) for n in floating)
+
+
+def test_the_trained_weights_stay_where_no_mix_is_better() -> None:
+    plain = BERT.job(short(epochs=8, evaluate_every=100, metric="loss"))
+    job = BERT.job(short(epochs=8, evaluate_every=100, metric="loss", mixes=(0.01,)))
+    run(plain)
+    assert [event.best for event in run(job) if isinstance(event, Mixed)] == [False]
+    after = weights(job.model)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in weights(plain.model).items())

@@ -15,6 +15,7 @@ from whet.events import (
     Evaluated,
     Event,
     Finished,
+    Mixed,
     NotStored,
     Saved,
     StageChanged,
@@ -79,6 +80,14 @@ def test_an_evaluation_is_one_line_with_the_deciding_score_first() -> None:
     lines = text.splitlines()
     assert lines[1] == "step 1/100  epoch 0.10  loss 0.5000  accuracy 0.9100  log_loss 0.3000  best"
     assert lines[2].endswith("log_loss 0.3000")
+
+
+def test_a_mix_is_one_line_that_says_whether_it_stays() -> None:
+    scores = {"log_loss": 0.3, "accuracy": 0.91}
+    mixes = [Mixed(100, 0.75, scores, True, 1.0), Mixed(100, 0.5, scores, False, 1.0)]
+    lines = shown([STARTED, *mixes], metric="accuracy").splitlines()
+    assert lines[1] == "75% of the trained weights, the rest pre-trained: accuracy 0.9100: better, so it stays"
+    assert lines[2] == "50% of the trained weights, the rest pre-trained: accuracy 0.9100"
 
 
 def test_the_loss_is_smoothed_and_right_from_the_first_step() -> None:

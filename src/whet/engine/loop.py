@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.core import Batch, Mask, Parts, Scores
+from whet.core import Batch, Mask, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.anchor import Anchor
@@ -50,6 +50,7 @@ from whet.events import (
     Evaluated,
     Events,
     Finished,
+    Mixed,
     NotStored,
     Saved,
     StageChanged,
@@ -78,9 +79,8 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
 def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
     run = _Run(job, checkpoint)
     progress = run.progress
-    yield Started(
-        run.steps, progress.step, run.epochs, len(job.train), job.parts.count(run.every_mask), _total(job.parts)
-    )
+    trainable, total = (job.parts.count(mask) for mask in (run.every_mask, frozenset(job.parts.parameters)))
+    yield Started(run.steps, progress.step, run.epochs, len(job.train), trainable, total)
     if checkpoint is not None:
         run.restore(checkpoint)
         if run.stage_at(progress.step) == run.stage:
@@ -106,6 +106,7 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
             yield Stopped(progress.step, wish, resumable=job.checkpoints is not None)
             return
     run.take_best()
+    yield from run.try_mixes()
     yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure())
 
 
@@ -136,7 +137,7 @@ class _Run:
         self.rounded: dict[int, Tensor] = {}
         job.model.to(job.device)
         held = self.every_mask - frozenset(job.parts.fresh)
-        self.anchor = Anchor(job.model, held, settings.l2_sp) if settings.l2_sp is not None else None
+        self.anchor = Anchor(job.model, held) if settings.l2_sp is not None or settings.mixes else None
         # A step that was broken off, in a run before this one, may have left gradients.
         job.model.zero_grad(set_to_none=True)
         if checkpoint is None:
@@ -237,8 +238,8 @@ class _Run:
             what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
             raise self._diverged(progress.step + 1, what)
         self.optimizer.step()
-        if self.anchor is not None:
-            self.anchor.pull(self.optimizer)
+        if self.anchor is not None and settings.l2_sp is not None:
+            self.anchor.pull(self.optimizer, settings.l2_sp)
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
         return Step(
@@ -343,6 +344,22 @@ class _Run:
         self.best, self.rounded = {}, {}
         return_freed_memory()
 
+    def try_mixes(self) -> Iterator[Mixed]:
+        """Score mixes with the pre-trained weights; the best of them stays, or the trained weights."""
+        if self.anchor is None or not self.job.settings.mixes:
+            return
+        model, progress = self.job.model, self.progress
+        trained, chosen = self.anchor.trained(model), 1.0
+        for share in sorted(self.job.settings.mixes, reverse=True):
+            started = time.perf_counter()
+            self.anchor.mix(model, trained, share)
+            scores = self.measure()
+            best = self._better(scores)
+            if best:
+                progress.best_scores, chosen = scores, share
+            yield Mixed(progress.step, share, scores, best, time.perf_counter() - started)
+        self.anchor.mix(model, trained, chosen)
+
     def _better(self, scores: Scores) -> bool:
         metric, best = self.job.settings.metric, self.progress.best_scores
         if not best:
@@ -379,7 +396,3 @@ class _Run:
         # Copies: what was read is mapped from files that are deleted while the run goes on.
         self.resting = {name: tensor.clone() for name, tensor in resting.items()}
         self.best = {name: tensor.clone() for name, tensor in checkpoint.best.items()}
-
-
-def _total(parts: Parts) -> int:
-    return parts.count(frozenset(parts.parameters))

@@ -22,6 +22,7 @@ from whet.events import (
     Evaluated,
     Event,
     Finished,
+    Mixed,
     NotStored,
     Saved,
     StageChanged,
@@ -161,16 +162,12 @@ class Progress:
             case Stopped():
                 rest = "; the rest can be resumed" if event.resumable else ""
                 self._line(f"stopped at step {event.step:,} of {state.started.steps:,}: {event.reason}{rest}", "yellow")
+            case Mixed():
+                self._line(_mixed(event, self._names(event.scores)[:1]), "green" if event.best else "")
             case Finished():
                 self._line(*_finish(event, self._names(event.scores)[:1]))
-            case Storing():
-                state.storing = event
-            case Stored():
-                state.storing = None
-                self._line(_stored(event))
-            case NotStored():
-                state.storing = None
-                self._line(f"frozen layers are computed at every step: {event.reason}")
+            case Storing() | Stored() | NotStored():
+                self._storing(state, event)
             case Started() | Saved() | StageChanged():
                 pass
 
@@ -190,6 +187,13 @@ class Progress:
         left = (f"{duration(state.left())} left",) if event.step < state.started.steps else ()
         pieces = (f"loss {state.loss_text()}", state.speed_text(), *left)
         self._line("  ".join((_place(event.step, state.started.steps, event.epoch), *pieces)))
+
+    def _storing(self, state: _State, event: Storing | Stored | NotStored) -> None:
+        state.storing = event if isinstance(event, Storing) else None
+        if isinstance(event, Stored):
+            self._line(_stored(event))
+        elif isinstance(event, NotStored):
+            self._line(f"frozen layers are computed at every step: {event.reason}")
 
     def _evaluated(self, state: _State, event: Evaluated) -> None:
         state.last, state.best = event, event if event.best else state.best
@@ -237,6 +241,12 @@ def _storing(event: Storing) -> RenderableType:
         bar, Text(f"{event.done:,}/{event.rows:,} rows"), Text("computing the frozen layers once", style="dim")
     )
     return line
+
+
+def _mixed(event: Mixed, names: list[str]) -> str:
+    told = ", ".join(f"{name} {score(event.scores[name])}" for name in names)
+    best = ": better, so it stays" if event.best else ""
+    return f"{event.share:.0%} of the trained weights, the rest pre-trained: {told}{best}"
 
 
 def _stored(event: Stored) -> str:

@@ -23,7 +23,7 @@ from whet.engine.predict import predict
 from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
 from whet.evaluate.baselines import baselines
-from whet.events import Evaluated, Events, Finished, Step, Stopped, Stored, Storing
+from whet.events import Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.model.save import save
 from whet.recipe import HUB, Recipe
 from whet.report.terminal import Results
@@ -105,7 +105,7 @@ class Session:
         for event in events:
             if join().is_main and not isinstance(event, Storing):
                 self.folder.append(event)
-            if isinstance(event, Step | Evaluated | Stored):
+            if isinstance(event, Step | Evaluated | Stored | Mixed):
                 self._seconds += event.seconds
             if isinstance(event, Finished):
                 self._finished = event
