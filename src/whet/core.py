@@ -204,6 +204,11 @@ class Parts:
     fresh: tuple[str, ...] = ()
     """Parameters that no pre-trained weight filled: they start random, so every method trains and saves them."""
 
+    @property
+    def always(self) -> Mask:
+        """What every method trains: the head, and whatever starts random."""
+        return self.under(self.head) | frozenset(self.fresh)
+
     def under(self, modules: Iterable[str]) -> Mask:
         """The parameters of ``modules`` and of all that is below them."""
         prefixes = tuple(f"{name}." for name in modules)

@@ -138,6 +138,8 @@ class Finished:
     """What the best evaluation measured during the run."""
     scores: Scores
     """What the restored weights measured now."""
+    share: float = 1.0
+    """Of the trained weights; less where a mix with the pre-trained ones is in the model."""
 
 
 Event: TypeAlias = (

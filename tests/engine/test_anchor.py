@@ -102,6 +102,7 @@ def test_mixes_are_scored_and_the_best_stays() -> None:
     assert finished.scores == finished.recorded
     chosen = min([(recorded.scores["loss"], 1.0), *((event.scores["loss"], event.share) for event in mixed)])
     assert finished.scores["loss"] == chosen[0]
+    assert (finished.share, recorded.share) == (chosen[1], 1.0)
     trained, after = weights(plain.model), weights(job.model)
     floating = [name for name, tensor in began.items() if tensor.is_floating_point()]
     assert all(torch.equal(after[n], torch.lerp(began[n], trained[n], chosen[1])) for n in floating)

@@ -6,7 +6,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification,
 
 from tests.contracts.backbones import BACKBONES
 from whet.model.parts import parts_of
-from whet.model.sublayers import norms, sublayers
+from whet.model.sublayers import sublayers
+from whet.model.targets import norms
 
 TINY = {backbone.name: backbone for backbone in BACKBONES}
 EXPECTED = {

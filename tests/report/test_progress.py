@@ -90,6 +90,13 @@ def test_a_mix_is_one_line_that_says_whether_it_stays() -> None:
     assert lines[2] == "50% of the trained weights, the rest pre-trained: accuracy 0.9100"
 
 
+def test_the_closing_line_tells_of_a_mix() -> None:
+    scores = {"accuracy": 0.9}
+    mixed, plain = (shown([STARTED, Finished(9, 7, scores, scores, share)]) for share in (0.75, 1.0))
+    assert "those of step 7, of which 75% are mixed with the pre-trained ones: accuracy 0.9000" in mixed
+    assert "mixed" not in plain
+
+
 def test_the_loss_is_smoothed_and_right_from_the_first_step() -> None:
     lines = shown([Started(2, 0, 1, 32, 1, 1), step(1, loss=1.0), step(2, loss=0.0)]).splitlines()
     assert "loss 1.0000" in lines[1]

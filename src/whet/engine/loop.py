@@ -10,6 +10,7 @@
         Evaluated                     after each epoch, or every evaluate_every steps
         Saved                         after each evaluation, or every checkpoint_every steps
         Stopped                       a stop was requested, or the patience is used up
+    Mixed                             the best weights, mixed with the pre-trained ones, were scored
     Finished                          the best weights are back and were measured again
 
 Progress bars, logs and reports are plain ``for`` loops around ``fit``; there are no callbacks. Which rows a step sees,
@@ -106,8 +107,8 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
             yield Stopped(progress.step, wish, resumable=job.checkpoints is not None)
             return
     run.take_best()
-    yield from run.try_mixes()
-    yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure())
+    share = yield from run.try_mixes()
+    yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure(), share)
 
 
 class _Run:
@@ -344,10 +345,10 @@ class _Run:
         self.best, self.rounded = {}, {}
         return_freed_memory()
 
-    def try_mixes(self) -> Iterator[Mixed]:
-        """Score mixes with the pre-trained weights; the best of them stays, or the trained weights."""
+    def try_mixes(self) -> Generator[Mixed, None, float]:
+        """Score mixes with the pre-trained weights; the best stays, mix or not. Returns its trained share."""
         if self.anchor is None or not self.job.settings.mixes:
-            return
+            return 1.0
         model, progress = self.job.model, self.progress
         trained, chosen = self.anchor.trained(model), 1.0
         for share in sorted(self.job.settings.mixes, reverse=True):
@@ -359,6 +360,7 @@ class _Run:
                 progress.best_scores, chosen = scores, share
             yield Mixed(progress.step, share, scores, best, time.perf_counter() - started)
         self.anchor.mix(model, trained, chosen)
+        return chosen
 
     def _better(self, scores: Scores) -> bool:
         metric, best = self.job.settings.metric, self.progress.best_scores

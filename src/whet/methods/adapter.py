@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 from whet.catalog import OPTIONS
 from whet.core import Cost, Defaults, Parts, Stage
 from whet.errors import ModelError
-from whet.model.sublayers import Sublayer, norms, sublayers
-from whet.model.targets import saved_in_full, saved_modules, trained
+from whet.model.sublayers import Sublayer, sublayers
+from whet.model.targets import counted, norms, saved_modules, trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,8 +73,7 @@ class Adapter:
         """Counts of the adapters, and of the head and norms, of which the model keeps its first copy too."""
         config, places = self._config(parts), self._places(parts)
         adapters = sum(2 * p.width * config.width(p.width) + config.width(p.width) + p.width for p in places)
-        trainable = adapters + saved_in_full(parts) + parts.count(parts.under(self._norms(parts, places)))
-        return Cost(trainable, stored=trainable, total=parts.count(frozenset(parts.parameters)) + trainable)
+        return counted(parts, adapters + parts.count(parts.under(self._norms(parts, places))))
 
     def _config(self, parts: Parts) -> BottleneckConfig:
         from whet.model.bottleneck import BottleneckConfig

@@ -28,11 +28,10 @@ class Bitfit(Selection):
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the biases of the body and the head train."""
-        head = parts.under(parts.head) | frozenset(parts.fresh)
         biases = frozenset(name for name in parts.parameters if name.rpartition(".")[2] == "bias")
-        if not biases - head:
+        if not biases - parts.always:
             raise ModelError(
                 f"method 'bitfit': the layers of {parts.family} have no biases; choose 'layernorm', which trains as "
                 "few numbers, or 'lora'"
             )
-        return [Stage("biases", 1.0, biases | head)]
+        return [Stage("biases", 1.0, biases | parts.always)]

@@ -32,5 +32,4 @@ class Embeddings(Selection):
                 f"method 'embeddings': {parts.family} reads no tokens, so it has no table of their vectors; "
                 "choose 'last_blocks' or 'lora'"
             )
-        mask = parts.under([*parts.tokens, *parts.head]) | frozenset(parts.fresh)
-        return [Stage("token embeddings", 1.0, mask)]
+        return [Stage("token embeddings", 1.0, parts.under(parts.tokens) | parts.always)]

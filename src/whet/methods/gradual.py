@@ -19,9 +19,9 @@ class Gradual(Selection):
     Howard and Ruder 2018, "Universal Language Model Fine-tuning for Text Classification" (arXiv 1801.06146), with its
     slanted triangular schedule.
 
-    Stage k of L + 2 trains the head and the top k blocks, at last the stem too; a block at depth d learns at
-    ``learning_rate * layer_decay ** (L + 1 - d)``. What is still frozen is computed once and for all. Choose it for few
-    rows, where full fine-tuning forgets more than it learns.
+    After the head one group of blocks joins per stage, from the top, and at last the stem; a block at depth d of L
+    learns at ``learning_rate * layer_decay ** (L + 1 - d)``. What is still frozen is computed once and for all. Choose
+    it for few rows, where full fine-tuning forgets more than it learns.
     """
 
     unfreezing: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -39,7 +39,7 @@ class Gradual(Selection):
         count = len(parts.blocks)
         groups = min(self.groups, count)
         share = self.unfreezing / (groups + 1)
-        mask = parts.under(parts.head) | frozenset(parts.fresh)
+        mask = parts.always
         stages = [Stage("head", share, mask)]
         for number in range(1, groups + 1):
             joined = round(number * count / groups)

@@ -10,12 +10,12 @@ from whet.catalog import OPTIONS
 from whet.core import Cost, Defaults, Parts, Stage
 from whet.errors import ModelError
 from whet.model.targets import (
+    counted,
     feed_forwards,
     keys_and_values,
     leading_queries,
     linear_layers,
     matching,
-    saved_in_full,
     saved_modules,
     trained,
 )
@@ -80,8 +80,7 @@ class Ia3:
         outputs, inputs = self._layers(parts)
         scales = sum(parts.linear[name][1] for name in outputs) + sum(parts.linear[name][0] for name in inputs)
         queries = sum(leading_queries(parts, name) for name in outputs)
-        stored = scales + saved_in_full(parts)
-        return Cost(stored - queries, stored, total=parts.count(frozenset(parts.parameters)) + stored)
+        return counted(parts, scales - queries, inserted=scales, stored=scales)
 
     def _layers(self, parts: Parts) -> tuple[list[str], list[str]]:
         """Layers whose output is scaled, and layers whose input is; one that is named as both counts as the latter."""

@@ -37,5 +37,5 @@ class LastBlocks(Selection):
                 f"choose at most {len(parts.blocks)}, or method 'full'"
             )
         blocks = [name for block in parts.blocks[-self.count :] for name in block]
-        mask = parts.under([*blocks, *parts.final_norm, *parts.head]) | frozenset(parts.fresh)
+        mask = parts.under([*blocks, *parts.final_norm]) | parts.always
         return [Stage(f"last {self.count} blocks", 1.0, mask)]

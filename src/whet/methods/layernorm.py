@@ -10,6 +10,7 @@ from whet.catalog import OPTIONS
 from whet.core import Defaults, Parts, Stage
 from whet.errors import ModelError
 from whet.model.selection import Selection
+from whet.model.targets import norms
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -28,14 +29,8 @@ class Layernorm(Selection):
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the norms of the body and the head train."""
-        head = parts.under(parts.head) | frozenset(parts.fresh)
-        # A weight of one dimension scales channels: no other layer has one.
-        owners = {
-            name.removesuffix(".weight")
-            for name, shape in parts.parameters.items()
-            if name.endswith(".weight") and len(shape) == 1
-        }
-        norms = parts.under(owners)
-        if not norms - head:
+        body = [*parts.stem, *(name for block in parts.blocks for name in block), *parts.final_norm]
+        found = parts.under(norms(parts, body))
+        if not found:
             raise ModelError(f"method 'layernorm': {parts.family} has no norms with weights; choose 'lora' or 'full'")
-        return [Stage("norms", 1.0, norms | head)]
+        return [Stage("norms", 1.0, found | parts.always)]

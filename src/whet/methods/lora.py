@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from whet.catalog import OPTIONS
 from whet.core import Cost, Defaults, Parts, Stage
 from whet.errors import ModelError
-from whet.model.targets import convolutions, linear_layers, matching, saved_in_full, saved_modules, trained
+from whet.model.targets import convolutions, counted, linear_layers, matching, saved_modules, trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,9 +97,9 @@ class Lora:
         """Counts of the updates and of the head, of which the model keeps its first copy too."""
         shapes = [self._shape(parts, name) for name in self._targets(parts)]
         updates = sum(self.rank * (d_in + d_out) for d_in, d_out in shapes)
-        others = saved_in_full(parts) + (sum(d_out for _, d_out in shapes) if self.decompose else 0)
-        stored = self._halves * updates + others
-        return Cost(updates + others, stored, total=parts.count(frozenset(parts.parameters)) + stored)
+        lengths = sum(d_out for _, d_out in shapes) if self.decompose else 0
+        kept = self._halves * updates + lengths
+        return counted(parts, updates + lengths, inserted=kept, stored=kept)
 
     @property
     def _halves(self) -> int:

@@ -33,8 +33,7 @@ class LpFt(Selection):
 
     def stages(self, parts: Parts) -> list[Stage]:
         """The head alone, then everything."""
-        head = parts.under(parts.head) | frozenset(parts.fresh)
         return [
-            Stage("head", self.probing, head, self.probing_scale),
+            Stage("head", self.probing, parts.always, self.probing_scale),
             Stage("all", 1.0 - self.probing, frozenset(parts.parameters)),
         ]

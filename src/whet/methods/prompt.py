@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from whet.catalog import OPTIONS
 from whet.core import Cost, Defaults, Parts
 from whet.errors import ModelError
+from whet.model.targets import counted
 from whet.model.virtual_tokens import VirtualTokens
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class Prompt(VirtualTokens):
 
     def cost(self, parts: Parts) -> Cost:
         """Counts of the vectors and of the head."""
-        numbers = self.length * self._width(parts)
-        return self.counted(parts, training=numbers, stored=numbers)
+        return counted(parts, self.length * self._width(parts))
 
     def _width(self, parts: Parts) -> int:
         """Of a token's vector; raises ModelError where there are no tokens."""

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from whet.catalog import OPTIONS
 from whet.core import Cost, Defaults, Parts, Quantisation, Stage
 from whet.errors import ModelError
-from whet.model.targets import linear_layers, matching, saved_in_full, saved_modules, trained
+from whet.model.targets import counted, linear_layers, matching, saved_modules, trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,8 +100,7 @@ class Qlora:
         """Counts of the updates and of the head, of which the model keeps its first copy too; a number that is kept in
         4 bits is a number."""
         updates = sum(self.rank * sum(parts.linear[name]) for name in self._targets(parts))
-        trainable = updates + saved_in_full(parts)
-        return Cost(trainable, stored=trainable, total=parts.count(frozenset(parts.parameters)) + trainable)
+        return counted(parts, updates)
 
     def _targets(self, parts: Parts) -> list[str]:
         known = linear_layers(parts)

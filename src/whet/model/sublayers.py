@@ -6,7 +6,6 @@ no architecture and imports no torch, so it works for a model whose weights are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -44,16 +43,6 @@ def sublayers(parts: Parts) -> list[Sublayer]:
     members = [name for block in parts.blocks for name in block]
     found = [sublayer for member in members for sublayer in _transformer(parts, member)]
     return found or [sublayer for member in members for sublayer in _convolution(parts, member)]
-
-
-def norms(parts: Parts, modules: Iterable[str]) -> list[str]:
-    """The norms with weights under ``modules``."""
-    # A weight of one dimension scales channels: no other layer has one.
-    return sorted(
-        name.removesuffix(".weight")
-        for name in parts.under(modules)
-        if name.endswith(".weight") and len(parts.parameters[name]) == 1
-    )
 
 
 def _transformer(parts: Parts, member: str) -> list[Sublayer]:

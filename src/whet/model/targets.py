@@ -6,9 +6,9 @@ What all methods share whose artefact is a peft adapter. Names and shapes only: 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from whet.core import Mask, Parts
+from whet.core import Cost, Mask, Parts
 from whet.errors import ModelError
 
 KEPT = ".original1"
@@ -24,6 +24,14 @@ def saved_modules(parts: Parts) -> list[str]:
 def saved_in_full(parts: Parts) -> int:
     """How many numbers those modules hold; the model keeps its first copy of them too."""
     return parts.count(parts.under(saved_modules(parts)))
+
+
+def counted(parts: Parts, trained: int, *, inserted: int | None = None, stored: int | None = None) -> Cost:
+    """Counts of an adapter of which so many numbers train, are ``inserted`` and are ``stored`` (each as many as train
+    if not named), and of what is saved in full beside it, of which the model keeps its first copy too."""
+    full, whole = saved_in_full(parts), parts.count(frozenset(parts.parameters))
+    inserted, stored = (trained if number is None else number for number in (inserted, stored))
+    return Cost(trained + full, stored=stored + full, total=whole + inserted + full)
 
 
 def trained(parts: Parts, mark: str) -> Mask:
@@ -44,6 +52,16 @@ def convolutions(parts: Parts) -> list[str]:
     inside = parts.under(name for block in parts.blocks for name in block)
     weights = {name.removesuffix(".weight") for name in inside if name.endswith(".weight")}
     return sorted(n for n in weights - {*parts.grouped} if len(parts.parameters[f"{n}.weight"]) > 2)
+
+
+def norms(parts: Parts, modules: Iterable[str]) -> list[str]:
+    """The norms with weights under ``modules``."""
+    # A weight of one dimension scales channels: no other layer has one.
+    return sorted(
+        name.removesuffix(".weight")
+        for name in parts.under(modules)
+        if name.endswith(".weight") and len(parts.parameters[name]) == 1
+    )
 
 
 def matching(option: str, patterns: Sequence[str], known: Sequence[str]) -> list[str]:

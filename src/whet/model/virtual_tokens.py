@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from whet.core import Cost, Parts, Stage
 from whet.errors import ModelError
-from whet.model.targets import saved_in_full
+from whet.model.targets import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,12 +38,6 @@ class VirtualTokens:
             "model, with which peft opens it, or choose 'lora', which can be merged"
         )
 
-    def counted(self, parts: Parts, *, training: int, stored: int) -> Cost:
-        """With numbers of the tokens while they train and as they are stored, and the head, which is copied."""
-        head = saved_in_full(parts)
-        trainable = training + head
-        return Cost(trainable, stored=stored + head, total=parts.count(frozenset(parts.parameters)) + trainable)
-
 
 class DeepPrefix(VirtualTokens):
     """A method whose tokens are keys and values at every block, which train themselves or are made by a network."""
@@ -62,10 +56,10 @@ class DeepPrefix(VirtualTokens):
         widths = list(parts.attention.values())
         stored = 2 * length * sum(widths)
         if bottleneck is None:
-            return self.counted(parts, training=stored, stored=stored)
+            return counted(parts, stored)
         # Tokens (l, W) -> hidden layer (h) -> keys and values of all blocks; both layers have a bias.
         inner = length * max(widths) + (max(widths) + 1) * bottleneck
-        return self.counted(parts, training=inner + (bottleneck + 1) * 2 * sum(widths), stored=stored)
+        return counted(parts, inner + (bottleneck + 1) * 2 * sum(widths), stored=stored)
 
 
 def check_room(name: str, model: PreTrainedModel, length: int) -> None:

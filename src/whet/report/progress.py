@@ -280,6 +280,8 @@ def _start(event: Started) -> str:
 def _finish(event: Finished, names: Sequence[str]) -> tuple[str, str]:
     """The closing line, and its style: a warning where the weights no longer score what they scored."""
     line = f"best weights are those of step {event.best_step:,}"
+    if event.share < 1:
+        line += f", of which {event.share:.0%} are mixed with the pre-trained ones"
     if not names:
         return line, ""
     name = names[0]

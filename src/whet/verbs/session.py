@@ -142,6 +142,7 @@ class Session:
             "test": test,
             "baselines": self._baselines(measured),
             "best_step": self._finished.best_step,
+            "trained_share": self._finished.share,
             "seconds": round(self._seconds, 2),
             "peak_memory_bytes": peak_memory(prepared.device),
             "trainable_parameters": parts.count(frozenset().union(*(stage.mask for stage in prepared.stages))),
