@@ -39,7 +39,7 @@ def _methods() -> str:
     lines = [
         "# Methods",
         "",
-        "Each method trains with its own defaults, measured on small data or taken from its paper; a recipe can set all.",
+        "Each method has its own defaults, measured on small data or taken from its paper; a recipe can set all.",
         "",
         "| method | what it does | " + " | ".join(column.replace("_", " ") for column in columns) + " |",
         "|---" * (len(columns) + 2) + "|",
