@@ -18,10 +18,10 @@ from transformers import (
 )
 
 from whet import catalog
-from whet.core import Method
 from whet.errors import ModelError
 from whet.model.freeze import frozen_depth
 from whet.model.parts import parts_of
+from whet.protocols import Method
 
 WORKS = "✓"
 

@@ -11,24 +11,9 @@ import torch
 from torch import nn
 
 from whet import catalog, resolve
-from whet.core import (
-    Answer,
-    Choice,
-    Columns,
-    Defaults,
-    Examples,
-    Loaded,
-    Method,
-    Parts,
-    Quantisation,
-    Quantising,
-    Rows,
-    Scores,
-    Stage,
-    Task,
-)
+from whet.core import Answer, Choice, Columns, Defaults, Examples, Loaded, Parts, Quantisation, Rows, Scores, Stage
 from whet.data import columns as columns_of
-from whet.data.complete import complete
+from whet.data.kinds import task_of
 from whet.data.source import read, read_splits
 from whet.data.split import split, without_leaks
 from whet.data.tokens import limit
@@ -42,6 +27,7 @@ from whet.errors import DataError, RecipeError
 from whet.model.load import EMBEDDED
 from whet.model.parts import longest_input, parts_of, set_dropout
 from whet.model.surgery import operate
+from whet.protocols import Answering, Generating, Method, Quantising, Task
 from whet.recipe import Recipe
 from whet.sections import Surgery
 
@@ -132,7 +118,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         "data": resolve.data_values(recipe, columns, _own_sides(splits, decided)),
         "model": _model_name(loaded),
         "surgery": recipe.surgery.model_dump(),
-        "task": {"name": task_name, **_set(catalog.settings(task))},
+        "task": {"name": task_name},
         "method": {"name": method_name, **_set(catalog.settings(method))},
         "training": resolve.training_values(recipe, method.defaults, task.metric),
         "seed": recipe.seed,
@@ -144,8 +130,11 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         # Virtual tokens take positions away.
         loaded.processor.model_max_length = min(loaded.processor.model_max_length, longest)
     parts = parts_of(model, loaded.fresh)
+    task, about_model = task.suited(model)
+    decided += about_model
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
     values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)
+    values["task"] |= _set(catalog.settings(task))
     values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
         *([Choice("method.name", method_name, "inferred", why)] if why else []),
@@ -200,14 +189,23 @@ class Predictor:
 
     def answer(self, rows: Rows) -> list[Answer]:
         """What the model says about rows that have the text columns; labels are not read."""
+        if isinstance(self.task, Generating):
+            return self.task.write(self.model, self.processor, rows, self.columns)
+        assert isinstance(self.task, Answering)
         examples = self.task.encode(rows, Columns(self.columns.text, ()), self.processor)
         return self.task.answer(predict(self.model, self.task, examples, self.device).values)
 
     def score(self, rows: Rows) -> tuple[Scores, list[Answer]]:
         """All metrics on labelled rows, and the answers that they come from."""
         examples = self.task.encode(rows, self.columns, self.processor)
-        predictions = predict(self.model, self.task, examples, self.device)
-        return self.task.score(predictions.values, examples), self.task.answer(predictions.values)
+        values = predict(self.model, self.task, examples, self.device).values
+        scores = self.task.score(values, examples)
+        if isinstance(self.task, Generating):
+            few = rows.take(range(min(self.task.samples, len(rows))))
+            answers = self.task.write(self.model, self.processor, self.task.openings(few, self.columns), self.columns)
+            return {**scores, **self.task.compare(answers, few, self.columns)}, answers
+        assert isinstance(self.task, Answering)
+        return scores, self.task.answer(values)
 
 
 def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
@@ -230,38 +228,49 @@ def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Cho
     splits, decided = read_splits(
         data.train, data.validation, data.test, encoding=data.encoding, delimiter=data.delimiter
     )
-    columns, found = columns_of.infer(
+    name, task, why = _task(recipe, splits["train"])
+    columns, found = task.find_columns(
         splits["train"], text=_listed(data.text), label=_listed(data.label), group=data.group
     )
-    decided += found
+    decided += [*found, Choice("task.name", name, "inferred", why)]
     idle = [side for side in splits if f"{side}_share" in data.model_fields_set and vars(data)[side] is None]
     if idle:
         raise RecipeError(
             *(f"data.{side}_share: the data has its own {side} rows; leave the share out" for side in idle)
         )
-    for name, rows in splits.items():
-        if name != "train":
-            columns_of.infer(rows, text=columns.text, label=columns.label, group=columns.group)
-        splits[name], dropped = complete(rows, columns, drop=data.incomplete == "drop")
+    for side, rows in splits.items():
+        if side != "train":
+            columns_of.check(rows, columns)
+        splits[side], dropped = task.usable(rows, columns, drop=data.incomplete == "drop")
         if dropped:
             reason = f"{dropped} rows of {rows.source} without a text or a label were dropped"
-            decided.append(Choice(f"data.{name}", len(splits[name]), "inferred", reason))
-    name, options = ("text_classification", {}) if recipe.task is None else (recipe.task.name, recipe.task.options)
-    decided.append(Choice("task.name", name, "inferred", "there are texts and labels"))
-    task: Task = catalog.build("task", name, options)
+            decided.append(Choice(f"data.{side}", len(splits[side]), "inferred", reason))
     shares = {"validation": data.validation_share, "test": data.test_share}
     shares = {side: share for side, share in shares.items() if side not in splits and share > 0}
     task, about_task = task.fit_to(splits["train"], columns, to_split=bool(shares))
     splits, leaks = without_leaks(splits, columns)
     if shares:
         whole = splits["train"]
+        # Texts to be written have no classes to spread evenly.
+        even = replace(columns, label=()) if isinstance(task, Generating) else columns
         validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
-        splits |= split(whole, columns, validation=validation, test=test, seed=recipe.seed)
+        splits |= split(whole, even, validation=validation, test=test, seed=recipe.seed)
         decided += [
             Choice(f"data.{side}_share", share, "inferred", f"no {side} file: {len(splits[side])} of {len(whole)} rows")
             for side, share in shares.items()
         ]
     return splits, columns, name, task, decided + about_task + leaks
+
+
+def _task(recipe: Recipe, rows: Rows) -> tuple[str, Task, str]:
+    """The task with its name, and why it is this one."""
+    if recipe.task is not None:
+        return recipe.task.name, catalog.build("task", recipe.task.name, recipe.task.options), ""
+    name, why = task_of(rows)
+    if recipe.data.label is not None and name == "causal_lm":
+        # Whoever names a label may want classes of what could be gone on with.
+        name, why = "text_classification", "there are texts, and a label is named"
+    return name, catalog.build("task", name, {}), why
 
 
 def _own_sides(splits: Mapping[str, Rows], decided: list[Choice]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The nouns that every part of whet shares, and the two protocols that variants fulfil.
+"""The nouns that every part of whet shares.
 
 Nothing here imports torch, so a recipe can be checked in a blink. This module knows no file format, no
 architecture, no method and no task.
@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Block: TypeAlias = tuple[str, ...]
@@ -32,7 +32,7 @@ Mask: TypeAlias = frozenset[str]
 Scores: TypeAlias = dict[str, float]
 """Metric name to value."""
 
-Problem: TypeAlias = Literal["single_label", "multi_label", "regression"]
+Problem: TypeAlias = Literal["single_label", "multi_label", "regression", "next_token"]
 
 Origin: TypeAlias = Literal["given", "default", "inferred"]
 
@@ -63,6 +63,8 @@ class Rows:
     """What to call it in a message: a file name, mostly."""
     places: Sequence[int]
     """Line or record number of every row in its source, counted from 1 as an editor shows it."""
+    folder: Path | None = None
+    """Where paths in its cells start; None is the current folder."""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -71,7 +73,7 @@ class Rows:
         """The rows at ``indices``, in that order."""
         chosen = list(indices)
         columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
-        return Rows(columns, self.source, [self.places[i] for i in chosen])
+        return replace(self, columns=columns, places=[self.places[i] for i in chosen])
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,10 @@ class Columns:
     """Which column plays which part."""
 
     text: tuple[str, ...]
-    """One column, or two for a pair of texts."""
+    """What the model reads: one column, or two for a pair of texts, or for an instruction and its input."""
     label: tuple[str, ...]
-    """One column; several 0/1 columns for multi-label data; none where there are no labels."""
+    """What it answers: one column; several 0/1 columns for multi-label data; none where the text itself is learned,
+    and where there are no labels."""
     group: str | None = None
     """Rows with the same value here never stand on two sides of a split."""
 
@@ -129,8 +132,9 @@ class Examples:
 
     inputs: dict[str, Ragged]
     """Name of the model's argument to its values."""
-    targets: np.ndarray | None
-    """(N,) class numbers or values, (N, C) zeros and ones for multi-label data; None where unlabelled."""
+    targets: np.ndarray | Ragged | None
+    """(N,) class numbers or values, (N, C) zeros and ones for multi-label data, or N rows with a target for each
+    token; None where unlabelled."""
     lengths: np.ndarray
     """(N,) how much work a row is: its tokens."""
     fills: dict[str, int]
@@ -165,9 +169,9 @@ class Answer:
     """What the model says about one row."""
 
     label: str | float | list[str]
-    """A class, a number, or all classes that apply."""
+    """A class, a number, all classes that apply, or a text that the model wrote."""
     scores: Scores
-    """Probability of every class; empty for a number."""
+    """Probability of every class; empty for a number and for a text."""
 
 
 # --- models ---------------------------------------------------------------------------------------------------
@@ -203,10 +207,17 @@ class Parts:
     and with one that nobody can add keys to, are left out."""
     fresh: tuple[str, ...] = ()
     """Parameters that no pre-trained weight filled: they start random, so every method trains and saves them."""
+    speaks: bool = False
+    """Whether the head is one for the whole vocabulary, which was pre-trained with the body."""
 
     @property
     def always(self) -> Mask:
-        """What every method trains: the head, and whatever starts random."""
+        """What every method trains: a head for the answers of a task, and whatever starts random."""
+        return frozenset(self.fresh) if self.speaks else self.answers
+
+    @property
+    def answers(self) -> Mask:
+        """The whole head, and whatever starts random."""
         return self.under(self.head) | frozenset(self.fresh)
 
     def under(self, modules: Iterable[str]) -> Mask:
@@ -302,95 +313,3 @@ class Defaults:
         """
         faster = min(2.0, max(1.0, (self.settled_steps / steps) ** 0.5))
         return float(f"{self.learning_rate * faster:.2g}")
-
-
-class Method(Protocol):
-    """A way to fine-tune: a frozen dataclass in ``methods/<name>.py`` whose fields are its options."""
-
-    defaults: ClassVar[Defaults]
-    keeps_base: ClassVar[bool]
-    """True where the artefact is an adapter that needs its base model."""
-
-    def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
-        """Insert what the method inserts and return the model to train; raises ModelError where it cannot work."""
-        ...
-
-    def stages(self, parts: Parts) -> list[Stage]:
-        """What trains when, for the parts of the model that ``attach`` returned."""
-        ...
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Back to a plain model; raises ModelError where that cannot be."""
-        ...
-
-    def cost(self, parts: Parts) -> Cost:
-        """Counts for a model with these parts, taken before ``attach``."""
-        ...
-
-
-@runtime_checkable
-class Quantising(Protocol):
-    """A method whose base is kept in 4 bits: it is quantised while it is read, so it is never whole in memory."""
-
-    @property
-    def quantisation(self) -> Quantisation:
-        """How the base is kept."""
-        ...
-
-
-class Task(Protocol):
-    """A kind of problem: a frozen dataclass in ``tasks/<name>.py`` whose fields are its options."""
-
-    @property
-    def problem(self) -> Problem | None:
-        """What is answered; scores and baselines depend on it. None before ``fit_to``."""
-        ...
-
-    @property
-    def metric(self) -> str:
-        """The metric that picks the best weights unless the recipe names one."""
-        ...
-
-    @property
-    def metrics(self) -> Mapping[str, bool]:
-        """Every metric that ``score`` returns, and whether more is better."""
-        ...
-
-    def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[Task, list[Choice]]:
-        """This task with everything that it left open decided from the training rows, and each decision's reason.
-
-        ``to_split`` says that these rows are still to be split. Raises DataError for labels that cannot work.
-        """
-        ...
-
-    def open_model(self, name: str | None, quantisation: Quantisation | None = None) -> Loaded:
-        """The pre-trained model with a head for this task, its blocks quantised if so asked; raises ModelError."""
-        ...
-
-    def open_saved(self, folder: Path) -> Loaded:
-        """A fine-tuned model from a run's model folder; raises ModelError."""
-        ...
-
-    def encode(self, rows: Rows, columns: Columns, processor: PreTrainedTokenizerBase) -> Examples:
-        """Rows as the model reads them; raises DataError naming rows that cannot be used."""
-        ...
-
-    def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
-        """The examples at ``indices``, padded to the longest of them."""
-        ...
-
-    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """The *sum* of the losses of the batch; the engine divides by the weight of the whole step."""
-        ...
-
-    def predict(self, outputs: Mapping[str, Tensor]) -> np.ndarray:
-        """What ``score`` and ``answer`` need to keep of a batch: (B, ...) numbers."""
-        ...
-
-    def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
-        """All metrics of (N, ...) predictions against the targets."""
-        ...
-
-    def answer(self, predictions: np.ndarray) -> list[Answer]:
-        """(N, ...) predictions in the words of the data."""
-        ...

@@ -8,8 +8,9 @@ scikit-learn is imported where it is used, because recipes are checked without i
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -41,6 +42,12 @@ REGRESSION: Mapping[str, bool] = MappingProxyType(
     {"pearson": True, "spearman": True, "r2": True, "mean_squared_error": False, "mean_absolute_error": False}
 )
 """What ``regression`` returns, and whether more is better."""
+
+NEXT_TOKEN: Mapping[str, bool] = MappingProxyType({"perplexity": False, "token_accuracy": True})
+"""What ``next_token`` returns, and whether more is better."""
+
+HIGHEST_PERPLEXITY = 1e30
+"""Stands for all that are higher: no table could show them."""
 
 SMALLEST_PROBABILITY = 1e-7
 """Probabilities are raised to this before their logarithm is taken: one wrong certainty costs 16.1, not infinity."""
@@ -121,6 +128,33 @@ def regression(values: np.ndarray, targets: np.ndarray) -> Scores:
         "mean_squared_error": float(np.square(errors).mean()),
         "mean_absolute_error": float(np.abs(errors).mean()),
     }
+
+
+def next_token(sums: np.ndarray) -> Scores:
+    """Scores of a language model from (N, 3) sums over rows: of the losses, of the tokens, of the tokens guessed right.
+
+    ``perplexity`` is the exponential of the mean loss of a token: among so many tokens the model is undecided.
+
+    Raises ValueError where there are no tokens, FloatingPointError where a loss is not finite.
+    """
+    if not len(sums) or sums[:, 1].sum() == 0:
+        raise ValueError("there are no tokens to score")
+    _check(sums, sums.shape)
+    loss, tokens, hits = (float(value) for value in sums.sum(axis=0))
+    return {"perplexity": math.exp(min(loss / tokens, math.log(HIGHEST_PERPLEXITY))), "token_accuracy": hits / tokens}
+
+
+def exact_match(written: Sequence[str], wanted: Sequence[str]) -> Scores:
+    """Share of the texts that are those wanted, but for spaces; nothing where no texts are wanted.
+
+    Where every wanted text tells its result behind ``####``, as arithmetic problems do, only results are compared.
+    """
+    if not wanted:
+        return {}
+    if all("####" in text for text in wanted):
+        written, wanted = ([text.rpartition("####")[2] for text in texts] for texts in (written, wanted))
+    same = [" ".join(a.split()) == " ".join(b.split()) for a, b in zip(written, wanted, strict=True)]
+    return {"exact_match": sum(same) / len(same)}
 
 
 def _check(predictions: np.ndarray, wanted: tuple[int, ...]) -> None:

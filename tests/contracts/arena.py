@@ -1,6 +1,6 @@
 """A run in miniature for the laws: a task over tensors that are there already, and jobs for any method and backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,17 @@ from torch import Tensor, nn
 from tests.contracts.backbones import CLASSES, Backbone
 from whet import catalog
 from whet.core import (
-    Answer,
     Batch,
     Choice,
     Columns,
     Examples,
     Loaded,
-    Method,
     Parts,
     Problem,
     Quantisation,
     Ragged,
     Rows,
     Scores,
-    Task,
 )
 from whet.data.batch import epoch_batches
 from whet.engine import cache
@@ -36,12 +33,13 @@ from whet.engine.loop import fit
 from whet.engine.state import Checkpoint
 from whet.events import Event
 from whet.model.parts import parts_of
+from whet.protocols import COMPLETE, AnyModel, Method, Task
 
 ROWS = 12
 
 
 @dataclass(frozen=True)
-class TensorTask:
+class TensorTask(AnyModel):
     """Classes for rows that are tensors; examples only number them."""
 
     inputs: Mapping[str, Tensor]
@@ -52,6 +50,16 @@ class TensorTask:
     @property
     def metrics(self) -> Mapping[str, bool]:
         return {"accuracy": True, "loss": False}
+
+    def find_columns(
+        self, rows: Rows, *, text: Sequence[str] | None, label: Sequence[str] | None, group: str | None
+    ) -> tuple[Columns, list[Choice]]:
+        raise NotImplementedError
+
+    def usable(
+        self, rows: Rows, columns: Columns, *, drop: bool = False, labelled: bool = True, way_out: str = COMPLETE
+    ) -> tuple[Rows, int]:
+        raise NotImplementedError
 
     def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[Task, list[Choice]]:
         raise NotImplementedError
@@ -88,14 +96,12 @@ class TensorTask:
         assert batch.targets is not None
         return nn.functional.cross_entropy(outputs["logits"].float(), batch.targets, reduction="sum")
 
-    def predict(self, outputs: Mapping[str, Tensor]) -> np.ndarray:
-        return outputs["logits"].float().softmax(-1).numpy()
+    def predict(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[np.ndarray, float | None]:
+        loss = None if batch.targets is None else float(self.loss(outputs, batch))
+        return outputs["logits"].float().softmax(-1).numpy(), loss
 
     def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
         return {"accuracy": float((predictions.argmax(-1) == examples.targets).mean())}
-
-    def answer(self, predictions: np.ndarray) -> list[Answer]:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def probe(job: Job, rows: np.ndarray) -> Probe:
     batch = job.task.collate(job.train, rows)
 
     def observe(outputs: Any) -> list[Tensor]:
-        return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs))]
+        return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs, batch)[0])]
 
     return Probe(batch.inputs, job.train.lengths[rows], observe)
 

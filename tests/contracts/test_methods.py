@@ -15,7 +15,6 @@ from tests.contracts.arena import ROWS, SETTINGS, Fight, probe, run, short, stor
 from tests.contracts.backbones import BACKBONES
 from tests.contracts.rows import Options, row
 from whet import catalog
-from whet.core import Method
 from whet.engine import cache
 from whet.engine.cut import find_prefix
 from whet.engine.job import Job
@@ -26,6 +25,7 @@ from whet.errors import ModelError
 from whet.events import Finished, NotStored, StageChanged, Step, Stored
 from whet.model.freeze import apply, frozen_depth, frozen_state, set_training_modes, training_modes
 from whet.model.parts import parts_of
+from whet.protocols import Method
 
 METHODS = catalog.names("method")
 FIGHTS = [Fight(b, name, row(name).options) for b in BACKBONES for name in METHODS if b.name not in row(name).without]

@@ -147,14 +147,14 @@ class BlindTask(TensorTask):
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return super().loss(outputs, batch) + (0.0 if torch.is_grad_enabled() else self.added)
 
-    def predict(self, outputs: Mapping[str, Tensor]) -> np.ndarray:
-        predictions = super().predict(outputs)
+    def predict(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[np.ndarray, float | None]:
+        predictions, loss = super().predict(outputs, batch)
         if self.value is not None:
             predictions[:2, 0] = self.value
-        return predictions
+        return predictions, loss
 
     def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
-        assert examples.targets is not None
+        assert isinstance(examples.targets, np.ndarray)
         return metrics.single_label(predictions, examples.targets)
 
 

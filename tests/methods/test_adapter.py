@@ -11,9 +11,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import whet
 from whet import catalog
-from whet.core import Method, Parts
+from whet.core import Parts
 from whet.errors import ModelError
 from whet.model.parts import parts_of
+from whet.protocols import Method
 
 L, D, M = 24, 1024, 64
 ONE = 2 * D * M + M + D

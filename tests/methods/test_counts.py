@@ -7,8 +7,9 @@ import torch
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from whet import catalog
-from whet.core import Method, Parts
+from whet.core import Parts
 from whet.model.parts import parts_of
+from whet.protocols import Method
 
 # The defaults of their configs are the sizes of BERT-base, RoBERTa-base and GPT-2 small.
 L, D, D_FF = 12, 768, 3072

@@ -12,10 +12,10 @@ from transformers import RegNetConfig, RegNetForImageClassification
 from tests.contracts.arena import SETTINGS, Fight, run
 from tests.engine.jobs import BY_NAME
 from whet import catalog
-from whet.core import Method
 from whet.errors import ModelError
 from whet.events import Finished
 from whet.model.parts import parts_of
+from whet.protocols import Method
 
 QUERY = "bert.encoder.layer.0.attention.self.query"
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from tests.contracts.backbones import BACKBONES, Backbone
 from whet import catalog
-from whet.core import Method
 from whet.model.bottleneck import Bottleneck, BottleneckConfig
 from whet.model.parts import parts_of
+from whet.protocols import Method
 
 TINY = {backbone.name: backbone for backbone in BACKBONES}
 OUTPUT, ENTRY = "bert.encoder.layer.1.output.dense", "bert.encoder.layer.1.intermediate.dense"

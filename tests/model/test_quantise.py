@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from tests.contracts.arena import SETTINGS, Fight, run
 from tests.contracts.backbones import BACKBONES, CLASSES, text_inputs
 from tests.model.test_load import save as save_plain
-from whet.core import Method, Quantisation
+from whet.core import Quantisation
 from whet.errors import ModelError
 from whet.methods.qlora import Qlora
 from whet.model.load import load, open_saved
@@ -25,6 +25,7 @@ from whet.model.mapped import give_back
 from whet.model.parts import left_whole, parts_of
 from whet.model.quantise import QuantisedLinear, quantisation_of, quantise
 from whet.model.save import save
+from whet.protocols import Method
 
 functional: Any = pytest.importorskip("bitsandbytes.functional")
 

@@ -14,10 +14,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, GPT2Con
 
 from tests.contracts.backbones import BACKBONES, text_inputs
 from whet import catalog
-from whet.core import Method
 from whet.errors import ModelError
 from whet.model import prefixes
 from whet.model.parts import attention, longest_input, parts_of, set_attention
+from whet.protocols import Method
 
 NAMED = {backbone.name: backbone for backbone in BACKBONES}
 WITH_ATTENTION = [name for name in NAMED if name not in ("resnet", "convnext")]

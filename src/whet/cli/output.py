@@ -44,10 +44,18 @@ def answers_table(texts: Sequence[str], answers: Sequence[Answer]) -> Table:
         elif isinstance(answer.label, list):
             said, sure = ", ".join(f"{name} {answer.scores[name]:.0%}" for name in answer.label) or "none", ""
         else:
-            said, sure = answer.label, f"{answer.scores[answer.label]:.0%}"
+            said, sure = answer.label, f"{answer.scores[answer.label]:.0%}" if answer.scores else ""
         shown = Text(plain(text).replace("\n", " "), style="dim", overflow="ellipsis", no_wrap=True)
         table.add_row(Text(plain(said), style="bold"), Text(sure), shown)
     return table
+
+
+def written(console: Console, texts: Sequence[str], answers: Sequence[Answer]) -> None:
+    """Texts that a model wrote, each behind its prompt; a single one stands alone, so that it can be piped on."""
+    for text, answer in zip(texts, answers, strict=True):
+        if len(texts) > 1:
+            console.print(Text(plain(text).replace("\n", " "), style="dim"), soft_wrap=True)
+        console.print(Text(plain(str(answer.label))), soft_wrap=True)
 
 
 def explanation(console: Console, found: Explanation) -> None:

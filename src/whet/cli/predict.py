@@ -17,7 +17,7 @@ def predict(
     """Ask a fine-tuned model about texts or about every row of a file."""
     from rich.console import Console
 
-    from whet.cli.output import answers_table
+    from whet.cli.output import answers_table, written
     from whet.errors import DataError, RecipeError
     from whet.verbs import predict as verb
     from whet.verbs.run import Run
@@ -46,6 +46,8 @@ def predict(
     answers = opened.predict(pairs)
     if as_json:
         typer.echo(verb.as_json(answers))
+    elif opened.writes:
+        written(Console(), inputs, answers)
     else:
         Console().print(answers_table([" | ".join(pair) for pair in pairs], answers))
 

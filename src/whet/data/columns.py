@@ -288,6 +288,11 @@ def _left_out(usable: Sequence[_Profile], chosen: Iterable[str]) -> str:
     return f"; {_quoted(others)} {'is' if len(others) == 1 else 'are'} not used" if others else ""
 
 
+def check(rows: Rows, columns: Columns) -> None:
+    """Raise DataError where rows lack one of the columns."""
+    _check_named(rows, [*columns.text, *columns.label, *([] if columns.group is None else [columns.group])])
+
+
 def _check_named(rows: Rows, names: Sequence[str]) -> None:
     problems = [
         f"column '{name}' not in {rows.source}{did_you_mean(name, rows.columns)}"

@@ -15,7 +15,7 @@ def complete(
     columns: Columns,
     *,
     drop: bool,
-    way_out: str = "fill them in, or leave these rows out with --set data.incomplete=drop",
+    way_out: str,
 ) -> tuple[Rows, int]:
     """The rows that have all their texts and labels, and how many others there were.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from whet.core import Rows
 from whet.data.decode import read_text
+from whet.data.media import FILE, class_files
 from whet.data.problems import first_few
 from whet.errors import DataError
 
@@ -17,7 +18,7 @@ PARTS = {"train": ("train", "training"), "validation": ("validation", "valid", "
 
 UNDERSTOOD = (
     "understood are: train.csv with validation.csv (or valid, val, dev) and test.csv; one data file alone; "
-    "CLASS/*.txt; train/CLASS/*.txt with test/CLASS/*.txt"
+    "a folder for each class with texts (.txt), pictures or sounds; train/CLASS/ with test/CLASS/"
 )
 
 
@@ -63,6 +64,8 @@ def table_files(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, Path],
 def class_folders(folder: Path, encoding: str | None) -> dict[str, Rows]:
     """Part to rows of ``CLASS/*.txt``, columns ``text`` and ``label``; all rows are train where no part is named.
 
+    Where the folders hold pictures or sounds, the columns are ``file`` and ``label``.
+
     The place of a row is its number in the order of class and file name. Raises DataError where the folder is
     laid out in any other way, or files do not decode.
     """
@@ -79,6 +82,12 @@ def _classes(folder: Path, encoding: str | None) -> Rows:
     texts: list[object] = []
     labels: list[object] = []
     problems: list[str] = []
+    files, media = class_files(folder)
+    if len(media) > 1:
+        raise DataError(f"{folder} is a folder with {_content(folder)}; keep pictures and sounds apart")
+    if files and len({path.parent for path in files}) > 1:
+        columns: dict[str, list[object]] = {FILE: list(map(str, files)), "label": [path.parent.name for path in files]}
+        return Rows(columns, folder.name, range(1, len(files) + 1))
     for path in sorted(folder.glob("[!.]*/[!.]*.txt")):
         try:
             texts.append(read_text(path, encoding))

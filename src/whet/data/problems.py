@@ -17,5 +17,5 @@ def first_few(items: Sequence[object], separator: str = ", ") -> str:
 
 def at(source: str, places: Sequence[int]) -> str:
     """Where rows stand, such as ``"lines 3, 9"``; formats without lines count their records instead."""
-    unit = "line" if source.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson")) else "record"
+    unit = "line" if source.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".txt")) else "record"
     return f"{unit if len(places) == 1 else unit + 's'} {first_few(places)}"

@@ -4,6 +4,7 @@ Finds and dispatches: what a format looks like inside stands in ``delimited`` an
 part in ``folder``. Knows no task and no meaning of a column.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from whet.core import Choice, Rows
@@ -11,11 +12,12 @@ from whet.data.decode import decode, read_bytes
 from whet.data.delimited import read_delimited
 from whet.data.folder import class_folders, table_files
 from whet.data.hub import PREFIX, read_hub
+from whet.data.passages import read_passages
 from whet.data.problems import first_few
 from whet.data.records import read_json, read_json_lines, read_parquet
 from whet.errors import DataError, did_you_mean
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 
 _WAYS_OUT = {
     ".xlsx": "save the sheet as CSV (UTF-8)",
@@ -23,19 +25,17 @@ _WAYS_OUT = {
     ".ods": "save the sheet as CSV (UTF-8)",
     ".gz": "unpack it first",
     ".zip": "unpack it first",
-    ".txt": "name it .csv or .tsv if it is a table; plain texts go in one folder for each class",
 }
 
 
 def read(path: str | Path, *, encoding: str | None = None, delimiter: str | None = None) -> Rows:
-    """The rows of one CSV, TSV, JSON, JSON Lines or Parquet file.
+    """The rows of one CSV, TSV, JSON, JSON Lines or Parquet file, or the passages of a plain text.
 
     Cells of CSV and TSV stay text; JSON and Parquet keep their types. ``places`` are line numbers (CSV: the line a
     record starts on, the header is line 1) or, for JSON and Parquet, record numbers. ``encoding`` None is UTF-8;
     ``delimiter`` None is found in the header. Raises DataError with all problems of the file at once.
     """
-    rows, _ = _read(Path(path), encoding, delimiter)
-    return rows
+    return _read(Path(path), encoding, delimiter)[0]
 
 
 def read_splits(
@@ -90,12 +90,17 @@ def _read_folder(folder: Path, encoding: str | None) -> tuple[dict[str, Rows], d
     for part, rows in splits.items():
         classes = len(set(rows.columns["label"]))
         place = folder if len(splits) == 1 and rows.source == folder.name else folder / rows.source
-        reason = f"{len(rows):,} .txt files in {classes} folders of {rows.source}; a folder's name is the label"
+        reason = f"{len(rows):,} files in {classes} folders of {rows.source}; a folder's name is the label"
         choices.append(Choice(f"data.{part}", str(place), "inferred", reason))
     return splits, {}, choices
 
 
 def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[Rows, list[Choice]]:
+    rows, choices = _read_table(path, encoding, delimiter)
+    return replace(rows, folder=path.parent), choices
+
+
+def _read_table(path: Path, encoding: str | None, delimiter: str | None) -> tuple[Rows, list[Choice]]:
     _check(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -108,6 +113,8 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[Rows
     chosen = [Choice("data.encoding", used, "given" if encoding else "default")]
     if suffix == ".json":
         return read_json(text, path.name), chosen
+    if suffix == ".txt":
+        return read_passages(text, path.name), chosen
     if suffix in {".jsonl", ".ndjson"}:
         return read_json_lines(text, path.name), chosen
     rows, separated = read_delimited(text, path.name, delimiter)

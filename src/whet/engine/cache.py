@@ -214,7 +214,7 @@ def _probe(job: Job, examples: Examples, rows: np.ndarray) -> Probe:
     batch = job.task.collate(examples, rows).to(job.device)
 
     def observe(outputs: Any) -> list[Tensor]:
-        return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs))]
+        return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs, batch)[0])]
 
     return Probe(batch.inputs, examples.lengths[rows], observe)
 

@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from whet.core import Examples, Parts, Stage, Task
+from whet.core import Examples, Parts, Stage
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import ALONE, Processes
+from whet.protocols import Task
 
 
 @dataclass(frozen=True)

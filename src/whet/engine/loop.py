@@ -73,7 +73,7 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
     """
     if job.device.type == "cpu":
         keep_freed_memory()
-    with job.arithmetic.attending(job.model):
+    with job.arithmetic.attending(job.model), job.task.computing(job.model):
         yield from _fit(job, checkpoint)
 
 

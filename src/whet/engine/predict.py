@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from whet.core import Batch, Examples, Scores, Task
+from whet.core import Batch, Examples, Scores
 from whet.data.batch import sorted_batches
 from whet.engine.device import ALONE, Processes, tokens_at_once
+from whet.protocols import Task
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,12 @@ def predict(
     forward = forward or (lambda batch, _: model(**batch.inputs))
     batches = sorted_batches(examples.lengths, tokens_at_once(device))
     found: dict[int, _Part] = {}
-    with torch.inference_mode():
+    with torch.inference_mode(), task.computing(model):
         for number in range(processes.rank, len(batches), processes.count):
             batch = task.collate(examples, batches[number]).to(device)
             outputs = forward(batch, batches[number])
-            labelled = batch.targets is not None
-            loss, weight = (float(task.loss(outputs, batch)), batch.weight) if labelled else (0.0, 0.0)
-            found[number] = _Part(task.predict(outputs), loss, weight)
+            kept, loss = task.predict(outputs, batch)
+            found[number] = _Part(kept, loss or 0.0, 0.0 if loss is None else batch.weight)
     for others in processes.gather(found):
         found |= others
     if not batches:

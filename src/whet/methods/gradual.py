@@ -39,7 +39,7 @@ class Gradual(Selection):
         count = len(parts.blocks)
         groups = min(self.groups, count)
         share = self.unfreezing / (groups + 1)
-        mask = parts.always
+        mask = self.head_alone(parts, "gradual")
         stages = [Stage("head", share, mask)]
         for number in range(1, groups + 1):
             joined = round(number * count / groups)

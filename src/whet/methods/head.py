@@ -27,4 +27,4 @@ class Head(Selection):
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the head trains."""
-        return [Stage("head", 1.0, parts.always)]
+        return [Stage("head", 1.0, self.head_alone(parts, "head"))]

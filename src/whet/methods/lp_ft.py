@@ -34,6 +34,6 @@ class LpFt(Selection):
     def stages(self, parts: Parts) -> list[Stage]:
         """The head alone, then everything."""
         return [
-            Stage("head", self.probing, parts.always, self.probing_scale),
+            Stage("head", self.probing, self.head_alone(parts, "lp_ft"), self.probing_scale),
             Stage("all", 1.0 - self.probing, frozenset(parts.parameters)),
         ]

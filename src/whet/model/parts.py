@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import nn
@@ -17,55 +18,10 @@ from transformers.pytorch_utils import Conv1D
 from whet.core import Block, Parts
 from whet.errors import ModelError
 from whet.model.attention import linear_widths, self_attention
+from whet.model.families import PATTERNS
 from whet.model.quantise import QuantisedLinear
 
-# Patterns of names below the base model, in execution order. Every match of a pattern is a block of its own; a star
-# stands for all children of a container in turn, and patterns that are equal up to their first star take turns (stage
-# by stage). "+name" joins the block before it, or is the final norm after the last block; "name+" joins the block
-# after it. Names that a model lacks are passed over, so one row serves all variants of a family.
-_ENCODER = ("encoder.layer.*",)
-_DECODER = ("layers.*", "+norm")
-_GPT = ("h.*", "+ln_f")
-_T5 = ("encoder.block.*", "+encoder.final_layer_norm", "decoder.block.*", "+decoder.final_layer_norm")
-_BART = ("encoder.layers.*", "+encoder.layer_norm", "decoder.layers.*", "+decoder.layer_norm")
-_VISION = ("encoder.layer.*", "layers.*", "+layernorm")
-_CLIP = ("vision_model.encoder.layers.*", "+vision_model.post_layernorm")
-_RESIDUAL = ("encoder.stages.*.layers.*",)
-_CONVNEXT = ("encoder.stages.*.downsampling_layer.*+", "encoder.stages.*.layers.*", "+layernorm")
-_SWIN = ("encoder.layers.*.blocks.*", "encoder.layers.*.downsample+", "+layernorm")
-_SEGFORMER = ("stages.*.patch_embeddings+", "stages.*.blocks.*", "+stages.*.layer_norm")
-_SPEECH = ("encoder.layers.*", "+adapter")
-
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-# DeBERTa's convolution runs once, right after its first layer.
-_DEBERTA = ("encoder.layer.0", "+encoder.conv", "encoder.layer.*")
-
-_PATTERNS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "ernie"), _ENCODER),
-    "distilbert": ("transformer.layer.*",),
-    "albert": ("encoder.albert_layer_groups.*",),
-    **dict.fromkeys(("deberta", "deberta-v2"), _DEBERTA),
-    "modernbert": ("layers.*", "+final_norm"),
-    **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "falcon", "bloom"), _GPT),
-    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "phi3"), _DECODER),
-    **dict.fromkeys(("gemma3_text", "smollm3", "olmo", "olmo2", "granite", "starcoder2"), _DECODER),
-    "phi": ("layers.*", "+final_layernorm"),
-    "gpt_neox": ("layers.*", "+final_layer_norm"),
-    "opt": ("decoder.layers.*", "+decoder.final_layer_norm", "+decoder.project_out"),
-    **dict.fromkeys(("t5", "mt5", "umt5"), _T5),
-    **dict.fromkeys(("bart", "mbart", "pegasus", "marian", "m2m_100", "blenderbot", "whisper"), _BART),
-    **dict.fromkeys(("vit", "deit", "beit", "dinov2", "data2vec-vision", "vit_msn"), _VISION),
-    "audio-spectrogram-transformer": _VISION,
-    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), _CLIP),
-    **dict.fromkeys(("resnet", "regnet"), _RESIDUAL),
-    **dict.fromkeys(("convnext", "convnextv2"), _CONVNEXT),
-    **dict.fromkeys(("swin", "swinv2"), _SWIN),
-    "segformer": _SEGFORMER,
-    **dict.fromkeys(("mobilenet_v1", "mobilenet_v2"), ("layer.*", "+conv_1x1")),
-    "efficientnet": ("encoder.blocks.*", "+encoder.top_conv", "+encoder.top_bn"),
-    **dict.fromkeys(("wav2vec2", "hubert", "wavlm", "unispeech-sat", "wav2vec2-bert"), _SPEECH),
-}
 
 # What belongs to the head although it stands inside of the base model, or beside the blocks where a model has no
 # base model of its own (Whisper for audio, T5 for generation).
@@ -117,6 +73,7 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
         tokens=_tokens(root, modules),
         attention=dict(self_attention(modules, blocks)),
         fresh=_present_names(parameters, root_name, frozenset(fresh)),
+        speaks=language_head(model) is not None,
     )
 
 
@@ -151,6 +108,30 @@ def attention(model: nn.Module) -> str:
 def set_attention(model: nn.Module, implementation: str) -> None:
     """Let another implementation compute a model's attention."""
     _root(model)[1].set_attn_implementation(implementation)
+
+
+def language_head(model: nn.Module) -> nn.Module | None:
+    """What makes a number for every token of the vocabulary, None where a model does not write texts."""
+    _, root = _root(model)
+    head = root.get_output_embeddings()
+    known = getattr(root.config.get_text_config(), "vocab_size", None)
+    weight = getattr(head, "weight", None)
+    return head if weight is not None and len(weight) == known else None
+
+
+@contextmanager
+def without_keys_and_values(model: nn.Module) -> Iterator[None]:
+    """Meanwhile a decoder does not keep the keys and values of what it has read."""
+    config = _root(model)[1].config
+    before = getattr(config, "use_cache", None)
+    if before is None:
+        yield
+        return
+    config.use_cache = False
+    try:
+        yield
+    finally:
+        config.use_cache = before
 
 
 def longest_input(model: nn.Module) -> int | None:
@@ -250,7 +231,7 @@ def _blocks(modules: dict[str, nn.Module], body: str, config: PreTrainedConfig) 
     if not found:
         raise ModelError(
             f"a {type(modules[body]).__name__} (model type '{config.model_type}') has no list of layers that whet "
-            f"could take for its blocks; known model types are: {', '.join(sorted(_PATTERNS))}"
+            f"could take for its blocks; known model types are: {', '.join(sorted(PATTERNS))}"
         )
     blocks: list[list[str]] = []
     final: list[str] = []
@@ -270,7 +251,7 @@ def _blocks(modules: dict[str, nn.Module], body: str, config: PreTrainedConfig) 
 
 
 def _patterns(config: PreTrainedConfig) -> tuple[str, ...]:
-    patterns = _PATTERNS.get(config.model_type, ())
+    patterns = PATTERNS.get(config.model_type, ())
     # One variant of wav2vec2 and its kin normalises after the blocks, the other one before them.
     if getattr(config, "do_stable_layer_norm", False):
         return (*patterns, "+encoder.layer_norm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from whet.core import Cost, Mask, Parts, Stage
+from whet.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,6 +19,15 @@ class Selection:
     def stages(self, parts: Parts) -> list[Stage]:
         """What trains when; raises ModelError where the model has no such parameters."""
         raise NotImplementedError
+
+    def head_alone(self, parts: Parts, name: str) -> Mask:
+        """The head, for the method of this name; raises ModelError where the model has no head of its own."""
+        if not parts.answers:
+            raise ModelError(
+                f"method '{name}': the head of this {parts.family} is its table of token vectors, so it cannot "
+                "train alone; choose 'last_blocks', 'embeddings' or 'lora'"
+            )
+        return parts.answers
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
         """Nothing is inserted; raises ModelError where the model has nothing that the method trains."""

@@ -16,9 +16,11 @@ KEPT = ".original1"
 
 
 def saved_modules(parts: Parts) -> list[str]:
-    """Modules that train in full and are saved beside the adapter: the head, and what no pre-trained weight filled."""
-    fresh = frozenset(parts.fresh) - parts.under(parts.head)
-    return [*parts.head, *sorted({name.rpartition(".")[0] for name in fresh})]
+    """Modules that train in full and are saved beside the adapter: the head, unless it was pre-trained for the whole
+    vocabulary, and what no pre-trained weight filled."""
+    head = () if parts.speaks else parts.head
+    fresh = frozenset(parts.fresh) - parts.under(head)
+    return [*head, *sorted({name.rpartition(".")[0] for name in fresh})]
 
 
 def saved_in_full(parts: Parts) -> int:

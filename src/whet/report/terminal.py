@@ -21,12 +21,19 @@ from whet.errors import WhetError
 from whet.report.progress import Progress
 from whet.report.writing import count, duration, plain, score, share, size
 
-__all__ = ["Progress", "Results", "decisions", "problems", "results"]
+__all__ = ["Progress", "Results", "decisions", "illustration", "problems", "results"]
 
-BASELINES = {"majority": "always the most frequent answer", "tfidf": "TF-IDF + logistic regression"}
+BASELINES = {
+    "majority": "always the most frequent answer",
+    "tfidf": "TF-IDF + logistic regression",
+    "pretrained": "the model before fine-tuning",
+    "frequencies": "how frequent each token is",
+}
 VALUE_BASELINES = {"majority": "always the mean", "tfidf": "TF-IDF + ridge regression"}
 ROW_SHARES = ("accuracy", "subset_accuracy")
 """Metrics that are a share of rows, so that their standard error follows from the number of rows."""
+LONGEST_EXAMPLE = 700
+"""Characters of an example that are shown."""
 LONGEST_VALUE = 20
 """Characters of a decided value that are shown."""
 
@@ -51,6 +58,8 @@ class Results:
     test_rows: int = 0
     more_is_better: bool = True
     """Whether more of the metric is better."""
+    samples: Sequence[tuple[str, str]] = ()
+    """Prompts of test rows, and what the model writes behind them."""
 
 
 def decisions(console: Console, choices: Sequence[Choice]) -> None:
@@ -80,6 +89,26 @@ def decisions(console: Console, choices: Sequence[Choice]) -> None:
     console.print()
 
 
+def illustration(console: Console, pieces: Sequence[tuple[str, bool]]) -> None:
+    """Print the first example as the model reads it, with what is learned in green, or in brackets without colours."""
+    if not pieces:
+        return
+    in_colour = console.is_terminal and console.color_system is not None
+    told = "in green" if in_colour else "between [[ and ]]"
+    console.print(Text(f"The first row as the model reads it; it learns what is {told}", style="bold"))
+    shown, room = Text(), LONGEST_EXAMPLE
+    for piece, learned in pieces:
+        text = plain(piece)
+        text = text if len(text) <= room else f"{text[:room]}…"
+        room = max(0, room - len(text))
+        if learned and not in_colour:
+            text = f"[[{text}]]"
+        shown.append(text, style="green" if learned else "dim")
+        if not room:
+            break
+    console.print(Padding(shown, (0, 0, 1, 2)))
+
+
 def results(console: Console, table: Results) -> None:
     """Print the closing table, the verdict against the baselines, what the run cost, and what to type next."""
     console.print()
@@ -87,6 +116,11 @@ def results(console: Console, table: Results) -> None:
     console.print()
     console.print(_verdict(table))
     console.print()
+    for prompt, written in table.samples:
+        line = Text(plain(prompt), style="dim").append(f"  {plain(written) or '(nothing)'}", style="not dim")
+        console.print(line)
+    if table.samples:
+        console.print()
     part = share(table.trainable, table.total)
     facts = {
         "trained": f"{count(table.trainable)} of {count(table.total)} parameters ({part})",

@@ -6,6 +6,7 @@ from typing import Any
 from whet.core import Scores
 
 CLASSES = {
+    "causal_lm": "CausalLM",
     "text_classification": "SequenceClassification",
 }
 
@@ -41,7 +42,7 @@ def card(
         "",
         "## Data",
         "",
-        f"Text from {_names(data['columns']['text'])}, answer from {_names(data['columns']['label'])}.",
+        f"Text from {_names(data['columns']['text'])}{_answers(data['columns']['label'])}.",
         "",
         *(f"- {name}: {split['rows']:,} rows from {split['source']}" for name, split in data["splits"].items()),
         "",
@@ -75,6 +76,7 @@ def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[
             'tokenizer = AutoTokenizer.from_pretrained("model")',
         ]
     classes = len(values["task"].get("labels") or [1])
+    width = f", num_labels={classes}" if kind.endswith("Classification") else ""
     if quantised:
         return [
             "import json",
@@ -83,7 +85,7 @@ def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[
             'with open("model/quantization_config.json") as file:',
             "    config = BitsAndBytesConfig.from_dict(json.load(file))",
             f"model = AutoPeftModelFor{kind}.from_pretrained(",
-            f'    "model", num_labels={classes}, quantization_config=config, dtype="float32"',
+            f'    "model"{width}, quantization_config=config, dtype="float32"',
             ")",
             'tokenizer = AutoTokenizer.from_pretrained("model")',
         ]
@@ -91,9 +93,13 @@ def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[
         *(["import whet  # tells peft of this kind of adapter"] if values["method"]["name"] in OWN_KINDS else []),
         f"from peft import AutoPeftModelFor{kind}",
         "from transformers import AutoTokenizer",
-        f'model = AutoPeftModelFor{kind}.from_pretrained("model", num_labels={classes})',
+        f'model = AutoPeftModelFor{kind}.from_pretrained("model"{width})',
         'tokenizer = AutoTokenizer.from_pretrained("model")',
     ]
+
+
+def _answers(names: list[str]) -> str:
+    return f", answer from {_names(names)}" if names else ", all of which is learned"
 
 
 def _names(names: list[str]) -> str:

@@ -15,7 +15,9 @@ from whet import metrics
 from whet.catalog import OPTIONS
 from whet.core import Answer, Batch, Choice, Columns, Examples, Loaded, Problem, Quantisation, Rows, Scores
 from whet.data import labels as label_reading
+from whet.data.labelled import LabelledTexts
 from whet.errors import RecipeError
+from whet.protocols import AnyModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, config=OPTIONS)
-class TextClassification:
+class TextClassification(LabelledTexts, AnyModel):
     """Text classification: one class, several classes, or a number for a text or a pair of texts.
 
     Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers" (arXiv 1810.04805).
@@ -100,7 +102,7 @@ class TextClassification:
         lengths = examples.lengths[indices]
         inputs["attention_mask"] = torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))
         targets, weight = None, float(len(indices))
-        if examples.targets is not None:
+        if isinstance(examples.targets, np.ndarray):
             targets = torch.from_numpy(examples.targets[indices])
             if self.problem == "single_label" and (weights := self._weights()) is not None:
                 weight = float(weights[examples.targets[indices]].sum())
@@ -123,14 +125,15 @@ class TextClassification:
             logits, batch.targets, weight=weight, reduction="sum", label_smoothing=self.label_smoothing
         )
 
-    def predict(self, outputs: Mapping[str, Tensor]) -> np.ndarray:
+    def predict(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[np.ndarray, float | None]:
         logits = outputs["logits"].float()
+        loss = None if batch.targets is None else float(self.loss(outputs, batch))
         if self.problem == "single_label":
-            return logits.softmax(dim=-1).cpu().numpy()
-        return (logits.sigmoid() if self.problem == "multi_label" else logits.squeeze(-1)).cpu().numpy()
+            return logits.softmax(dim=-1).cpu().numpy(), loss
+        return (logits.sigmoid() if self.problem == "multi_label" else logits.squeeze(-1)).cpu().numpy(), loss
 
     def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
-        assert examples.targets is not None
+        assert isinstance(examples.targets, np.ndarray)
         return metrics.measure(self.problem or "", predictions, examples.targets)
 
     def answer(self, predictions: np.ndarray) -> list[Answer]:

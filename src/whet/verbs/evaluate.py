@@ -6,7 +6,6 @@ from pathlib import Path
 from whet.build import Predictor
 from whet.core import Answer, Rows, Scores
 from whet.data import columns as columns_of
-from whet.data.complete import complete
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ def evaluate(predictor: Predictor, data: str | Path) -> Evaluation:
     """
     rows = predictor.read(data)
     columns = predictor.columns
-    columns_of.infer(rows, text=columns.text, label=columns.label, group=None)
-    rows, _ = complete(rows, columns, drop=False, way_out="fill them in, or delete these rows")
+    columns_of.check(rows, columns)
+    rows, _ = predictor.task.usable(rows, columns, way_out="fill them in, or delete these rows")
     scores, answers = predictor.score(rows)
     return Evaluation(scores, rows, answers)

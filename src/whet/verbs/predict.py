@@ -12,10 +12,10 @@ from typing import TextIO
 from whet.build import Predictor
 from whet.core import Answer, Columns, Rows
 from whet.data import columns as columns_of
-from whet.data.complete import complete
 from whet.data.problems import first_few
 from whet.data.source import SUFFIXES
 from whet.errors import DataError, RecipeError, RunFolderError, SaveError
+from whet.protocols import Generating
 
 TARGETS = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Endings of the files that answers are written to."""
@@ -68,9 +68,8 @@ def rows_of_file(predictor: Predictor, path: Path) -> Rows:
     """Rows of a file that has the model's text columns; raises DataError for an absent column and rows without text."""
     rows = predictor.read(path)
     texts = predictor.columns.text
-    columns_of.infer(rows, text=texts, label=(), group=None)
-    complete(rows, Columns(texts, ()), drop=False, way_out=WAY_OUT)
-    return rows
+    columns_of.check(rows, Columns(texts, ()))
+    return predictor.task.usable(rows, predictor.columns, labelled=False, way_out=WAY_OUT)[0]
 
 
 def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> Rows:
@@ -80,10 +79,14 @@ def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | P
         return rows_of_file(predictor, Path(texts))
     names = predictor.columns.text
     given = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+    written = isinstance(predictor.task, Generating)
+    if written:
+        # An instruction needs nothing that it is about.
+        given = [row + ("",) * (len(names) - len(row)) for row in given]
     wrong = [i for i, row in enumerate(given, 1) if len(row) != len(names)]
     if wrong:
         raise DataError(f"text {first_few(wrong)}: the model reads {len(names)} texts per row ({', '.join(names)})")
-    empty = [i for i, row in enumerate(given, 1) if not all(text.strip() for text in row)]
+    empty = [i for i, row in enumerate(given, 1) if not all(text.strip() for text in (row[:1] if written else row))]
     if empty:
         raise DataError(f"text {first_few(empty)} is empty; there is nothing to answer")
     columns: dict[str, list[object]] = {name: [row[i] for row in given] for i, name in enumerate(names)}
@@ -128,6 +131,6 @@ def _cell(value: object) -> object:
 
 
 def _confidence(answer: Answer) -> object:
-    if isinstance(answer.label, str):
+    if isinstance(answer.label, str) and answer.scores:
         return round(answer.scores[answer.label], 6)
     return round(min((max(p, 1 - p) for p in answer.scores.values()), default=1.0), 6) if answer.scores else ""

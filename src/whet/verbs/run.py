@@ -8,6 +8,7 @@ from typing import Any
 from whet.build import Predictor, predictor
 from whet.core import Answer, Rows, Scores
 from whet.errors import RunFolderError
+from whet.protocols import Generating
 from whet.run.folder import METRICS, RunFolder
 from whet.verbs.evaluate import Evaluation, evaluate
 from whet.verbs.predict import predict, rows_of_file
@@ -47,9 +48,14 @@ class Run:
         return rows, self._predictor.answer(rows)
 
     @property
+    def writes(self) -> bool:
+        """Whether its answers are texts."""
+        return isinstance(self._predictor.task, Generating)
+
+    @property
     def texts_per_row(self) -> int:
         """1, or 2 for a model of pairs."""
-        return len(self._predictor.columns.text)
+        return 1 if self.writes else len(self._predictor.columns.text)
 
     def evaluate(self, data: str | Path) -> Evaluation:
         """Scores on a labelled file."""

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
-from whet.core import Answer, Choice, Quantising, Rows, Scores
+from whet.core import Answer, Choice, Rows, Scores
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import join, peak_memory, return_freed_memory
 from whet.engine.job import StopRequest
@@ -22,16 +22,19 @@ from whet.engine.loop import fit
 from whet.engine.predict import predict
 from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
-from whet.evaluate.baselines import baselines
 from whet.events import Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.model.save import save
+from whet.protocols import Answering, Generating, Quantising
 from whet.recipe import HUB, Recipe
 from whet.report.terminal import Results
 from whet.run import folder as run_folder
 from whet.run.card import card
 from whet.run.folder import RunFolder
+from whet.verbs.baselines import baselines
 
 BYTES_PER_NUMBER = 4
+SHOWN = 3
+"""Texts that the model wrote and the terminal shows; all of them are in the run folder."""
 RELOADED = 32
 """Rows on which the saved model is compared with the one in memory."""
 SAME = 1e-4
@@ -93,6 +96,14 @@ class Session:
         """The metric that picks the best weights."""
         return self.prepared.settings.metric
 
+    @property
+    def illustration(self) -> list[tuple[str, bool]]:
+        """The first training row as the model reads it, in pieces that are learned and others; none for classes."""
+        prepared = self.prepared
+        if not isinstance(prepared.task, Generating):
+            return []
+        return prepared.task.illustrate(prepared.examples["train"], prepared.loaded.processor)
+
     def events(self) -> Events:
         """Train; every event is in the folder's log before it is yielded."""
         checkpoint, self.checkpoint = self.checkpoint, None
@@ -132,15 +143,18 @@ class Session:
             predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
         # The saved model is opened beside the trained one.
         return_freed_memory()
-        self._check_reload(predictions.values, splits[measured])
-        test = prepared.task.score(predictions.values, prepared.examples[measured]) if measured == "test" else {}
-        answers = prepared.task.answer(predictions.values)
-        _write_predictions(splits[measured], answers, self.folder.path / run_folder.PREDICTIONS)
+        self._check_reload(predictions.values, prepared.examples[measured].lengths, splits[measured])
+        scores = prepared.task.score(predictions.values, prepared.examples[measured])
+        if predictions.loss is not None:
+            scores["loss"] = predictions.loss
+        rows, answers, compared = self._answers(predictions.values, splits[measured])
+        samples = self._samples(rows, answers)
+        _write_predictions(rows, answers, self.folder.path / run_folder.PREDICTIONS)
         parts = prepared.parts
         metrics = {
             "validation": self._finished.scores,
-            "test": test,
-            "baselines": self._baselines(measured),
+            "test": {**scores, **compared} if measured == "test" else {},
+            "baselines": baselines(prepared, measured),
             "best_step": self._finished.best_step,
             "trained_share": self._finished.share,
             "seconds": round(self._seconds, 2),
@@ -154,39 +168,44 @@ class Session:
         self.folder.write(run_folder.METRICS, metrics)
         # The best weights are in the model folder now, on the disk, and read back.
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
-        return self._results(metrics)
+        return self._results(metrics, samples)
 
-    def _check_reload(self, expected: np.ndarray, rows: Rows) -> None:
+    def _answers(self, values: np.ndarray, rows: Rows) -> tuple[Rows, list[Answer], Scores]:
+        """Answers, the rows that they are for, and how texts that were written compare with those of the rows."""
+        prepared, task = self.prepared, self.prepared.task
+        if not isinstance(task, Generating):
+            assert isinstance(task, Answering)
+            return rows, task.answer(values), {}
+        few = rows.take(range(min(task.samples, len(rows))))
+        asked = task.openings(few, prepared.columns)
+        answers = task.write(prepared.model, prepared.loaded.processor, asked, prepared.columns) if len(few) else []
+        return asked, answers, task.compare(answers, few, prepared.columns)
+
+    def _check_reload(self, expected: np.ndarray, lengths: np.ndarray, rows: Rows) -> None:
         few = rows.take(range(min(RELOADED, len(rows))))
         saved = predictor(self.prepared.values, self.folder.model)
         examples = saved.task.encode(few, self.prepared.columns, saved.processor)
-        values = predict(saved.model, saved.task, examples, saved.device).values
-        difference = float(np.abs(values - expected[: len(few)]).max(initial=0.0))
+        # Texts that share rows may end earlier where there are fewer of them.
+        same = int(np.cumprod(examples.lengths == lengths[: len(examples)]).sum())
+        values = predict(saved.model, saved.task, examples, saved.device).values[:same]
+        difference = float(np.abs(values - expected[:same]).max(initial=0.0))
         if not difference <= SAME * max(1.0, float(np.abs(expected).max(initial=0.0))):
             raise RunError(
                 f"{self.folder.model}: the saved model answers differently from the trained one by {difference:.2g}; "
                 f"the checkpoints are kept in {self.folder.checkpoints}. Please report this with the recipe"
             )
 
-    def _baselines(self, measured: str) -> dict[str, Scores]:
-        prepared = self.prepared
-        train, test = prepared.examples["train"], prepared.examples[measured]
-        assert train.targets is not None
-        assert test.targets is not None
-        assert prepared.task.problem is not None
-        return baselines(
-            prepared.task.problem,
-            _texts(prepared.splits["train"], prepared.columns.text),
-            train.targets,
-            _texts(prepared.splits[measured], prepared.columns.text),
-            test.targets,
-            classes=len(prepared.values["task"].get("labels") or []),
-            seed=prepared.settings.seed,
-        )
+    def _samples(self, rows: Rows, answers: list[Answer]) -> list[tuple[str, str]]:
+        """The first prompts, and what was written for them; none where answers are no texts."""
+        if not isinstance(self.prepared.task, Generating):
+            return []
+        prompts = rows.columns[self.prepared.columns.text[0]][:SHOWN]
+        return [(_spoken(prompt), str(answer.label)) for prompt, answer in zip(prompts, answers, strict=False)]
 
-    def _results(self, metrics: dict[str, Any]) -> Results:
+    def _results(self, metrics: dict[str, Any], samples: list[tuple[str, str]]) -> Results:
         path = self.folder.path
-        example = str(self.prepared.splits["train"].columns[self.prepared.columns.text[0]][0])[:60].replace('"', "'")
+        example = _spoken(self.prepared.splits["train"].columns[self.prepared.columns.text[0]][0])[:60]
+        example = example.partition("\n")[0].replace('"', "'")
         return Results(
             validation=metrics["validation"],
             test=metrics["test"],
@@ -200,6 +219,7 @@ class Session:
             next_commands=[f'whet predict {path} "{example}"', f"whet evaluate {path} more.csv"],
             test_rows=len(self.prepared.splits.get("test", ())),
             more_is_better=self.prepared.task.metrics[self.metric],
+            samples=samples,
         )
 
 
@@ -266,8 +286,11 @@ def _data(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _texts(rows: Rows, columns: tuple[str, ...]) -> list[str]:
-    return [" ".join(map(str, texts)) for texts in zip(*(rows.columns[name] for name in columns), strict=True)]
+def _spoken(value: object) -> str:
+    """A cell as one would type it: of a chat what the user said last."""
+    said = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    asked = [str(one.get("content", one.get("value"))) for one in said if one.get("role") in ("user", None)]
+    return asked[-1] if asked else str(value)
 
 
 def _write_predictions(rows: Rows, answers: list[Answer], path: Path) -> None:

@@ -61,6 +61,7 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Run:
     with console.status("reading data and model"):
         session = Session.start(recipe, out)
     terminal.decisions(console, _told(session.choices))
+    terminal.illustration(console, session.illustration)
     return watch(session, console)
 
 

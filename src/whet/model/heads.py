@@ -1,0 +1,52 @@
+"""The kinds of heads that a pre-trained body can have, and which families of models transformers offers each for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
+
+Kind: TypeAlias = Literal["SequenceClassification", "CausalLM"]
+"""The ending of the class of transformers that builds the model, as in ``AutoModelForCausalLM``."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A kind of head."""
+
+    builder: Any
+    """The class of transformers that builds any family with it."""
+    families: frozenset[str]
+    """``model_type`` of the families that can have it."""
+    purpose: str
+    """What a model with it does, as in "cannot classify texts"."""
+    way_out: str
+    """What to choose instead of a family that cannot."""
+    has_labels: bool
+    """Whether the task says how many numbers it answers with; a vocabulary is the model's own."""
+
+
+HEADS: Mapping[Kind, Head] = {
+    "SequenceClassification": Head(
+        AutoModelForSequenceClassification,
+        frozenset(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+        "classify texts",
+        "choose a model for text",
+        has_labels=True,
+    ),
+    "CausalLM": Head(
+        AutoModelForCausalLM,
+        # Encoders can be built as decoders in name only: they were never trained to write.
+        frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - frozenset(MODEL_FOR_MASKED_LM_MAPPING_NAMES),
+        "continue texts",
+        "choose a decoder, such as one of GPT-2, Llama, Qwen, Gemma or SmolLM",
+        has_labels=False,
+    ),
+}

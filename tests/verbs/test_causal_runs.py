@@ -1,0 +1,198 @@
+"""Whole runs of language models: what they learn, write, leave behind and take up again."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import whet
+from whet import catalog
+from whet import recipe as recipes
+from whet.errors import ModelError, RecipeError
+from whet.events import Step
+from whet.verbs import resume as resuming
+from whet.verbs.session import Session
+from whet.verbs.train import run as run_recipe
+from whet.verbs.train import watch
+
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+SMALL: dict[str, dict[str, Any]] = {
+    "gradual": {"groups": 1},
+    "last_blocks": {"count": 1},
+    "mask": {"train": ["*.mlp.*"]},
+}
+SMALL |= {name: {"length": 3} for name in ("prompt", "prefix", "p_tuning")}
+TIED = ("head", "gradual", "lp_ft")
+"""Methods that train a head alone, which a model whose head is its table of tokens does not have."""
+
+
+@pytest.fixture(scope="session")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prompts with completions that follow from them."""
+    path = tmp_path_factory.mktemp("data") / "days.jsonl"
+    rows = [
+        {"prompt": f"{number}. {word} {day}:", "completion": f"{DAYS[(i + step) % 7]}"}
+        for number in range(6)
+        for i, day in enumerate(DAYS)
+        for word, step in (("after", 1), ("before", -1))
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.fixture
+def recipe(days: Path, tiny_decoder: Path) -> dict[str, Any]:
+    return {
+        "data": {"train": str(days)},
+        "model": str(tiny_decoder),
+        "method": "full",
+        "task": {"name": "causal_lm", "samples": 2, "new_tokens": 12},
+        "training": {"epochs": 2, "learning_rate": 0.003},
+    }
+
+
+def test_a_run_learns_and_is_loaded_and_asked_without_whet(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["training"]["epochs"] = 12
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    assert run.test["loss"] < 0.6 * run.metrics["baselines"]["pretrained"]["loss"]
+    assert run.test["loss"] < run.metrics["baselines"]["frequencies"]["loss"]
+    assert set(run.test) == {"loss", "perplexity", "token_accuracy", "exact_match"}
+    answer = run.predict(["3. after Monday:"])[0].label
+    assert str(answer).endswith("day")
+    model = AutoModelForCausalLM.from_pretrained(run.folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(run.folder / "model")
+    asked = tokenizer("<s>3. after Monday:\n", add_special_tokens=False, return_tensors="pt")
+    written = model.generate(**asked, max_new_tokens=12, do_sample=False)[0, asked["input_ids"].shape[1] :]
+    assert tokenizer.decode(written, skip_special_tokens=True).strip() == answer
+    table = pq.read_table(run.folder / "predictions.parquet")
+    assert (table.num_rows, "prediction" in table.column_names) == (2, True)
+    card = (run.folder / "README.md").read_text()
+    assert "AutoModelForCausalLM" in card
+    assert "num_labels" not in card
+    again = whet.Run(run.folder).evaluate(recipe["data"]["train"])
+    assert again.scores["loss"] < 2
+
+
+@pytest.mark.parametrize("name", [name for name in catalog.names("method") if name != "qlora"])
+def test_every_method_trains_a_decoder_and_its_saved_model_answers_the_same(
+    name: str, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe["method"] = {"name": name, **SMALL.get(name, {})}
+    recipe["training"] = {"steps": 4, "learning_rate": 0.01}
+    if name == "bitfit":
+        with pytest.raises(ModelError, match="no biases"):
+            whet.train(recipe, out=tmp_path / "run", quiet=True)
+        return
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    assert [answer.label for answer in run.predict(["1. after Friday:"])] == [
+        answer.label for answer in whet.Run(run.folder).predict(["1. after Friday:"])
+    ]
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_a_head_that_is_the_table_of_tokens_cannot_train_alone(
+    name: str, recipe: dict[str, Any], tiny_decoder: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_decoder)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(tmp_path / "tied")
+    AutoTokenizer.from_pretrained(tiny_decoder).save_pretrained(tmp_path / "tied")
+    recipe |= {"model": str(tmp_path / "tied"), "method": name}
+    with pytest.raises(ModelError, match=f"method '{name}': the head of this llama is its table of token vectors"):
+        whet.train(recipe, out=tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("form", ["text", "chats", "instructions"])
+def test_texts_chats_and_instructions_are_understood(form: str, tiny_decoder: Path, tmp_path: Path) -> None:
+    if form == "text":
+        data = tmp_path / "book.txt"
+        data.write_text(
+            "\n\n".join(f"{n}. Today is {DAYS[n % 7]}, and then comes the next day." * 40 for n in range(30))
+        )
+    else:
+        data = tmp_path / "rows.jsonl"
+        made: list[dict[str, Any]] = [
+            {"instruction": f"Name day {n}", "input": "", "output": DAYS[n % 7]} for n in range(40)
+        ]
+        if form == "chats":
+            roles = ("user", "assistant")
+            made = [
+                {
+                    "messages": [
+                        {"role": r, "content": row[k]} for r, k in zip(roles, ("instruction", "output"), strict=True)
+                    ]
+                }
+                for row in made
+            ]
+        data.write_text("\n".join(json.dumps(row) for row in made))
+    options = {"template": "plain"} if form == "chats" else {}
+    screen = Console(file=StringIO(), width=110)
+    raw = {
+        "data": {"train": str(data)},
+        "model": str(tiny_decoder),
+        "task": {"name": "causal_lm", "samples": 2, **options},
+        "training": {"steps": 4},
+    }
+    run = run_recipe(recipes.parse(raw), tmp_path / "run", screen)
+    printed = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "it learns what is between [[ and ]]" in printed
+    if form != "text":
+        assert "]]" in printed
+    saved = recipes.read(run.folder / "recipe.yaml")["task"]
+    assert saved["packing"] is (form == "text")
+    assert isinstance(run.predict(["Name day 3"])[0].label, str)
+
+
+def test_chats_without_a_template_are_refused_with_the_ways_out(tiny_decoder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    data.write_text("\n".join(json.dumps({"messages": [{**chat[0], "content": str(n)}, chat[1]]}) for n in range(20)))
+    with pytest.raises(RecipeError, match=r"no chat template; set task.template to 'plain' or 'chatml'"):
+        whet.train(str(data), model=str(tiny_decoder), out=tmp_path / "run", quiet=True)
+
+
+def test_an_encoder_is_refused_with_the_way_out(days: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"type 'bert' cannot continue texts.*choose a decoder"):
+        whet.train(str(days), model=str(tiny_model), out=tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "last_blocks"])
+def test_a_resumed_run_ends_with_the_same_bits(method: str, recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["method"] = {"name": method, **SMALL.get(method, {})}
+    recipe["training"] |= {"checkpoint_every": 2}
+    whole = whet.train(recipe, out=tmp_path / "whole", quiet=True)
+    session = Session.start(recipes.parse(recipe), tmp_path / "broken")
+    for event in session.events():
+        if isinstance(event, Step) and event.step == 5:
+            session.stop.make("a test")
+    assert session.interrupted is not None
+    again, _ = Session.resume(tmp_path / "broken")
+    resumed = watch(again, Console(file=StringIO()))
+    assert resumed.test == whole.test
+    for file in (whole.folder / "model").glob("*.safetensors"):
+        one, other = load_file(file), load_file(resumed.folder / "model" / file.name)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert resuming is not None
+
+
+def test_with_frozen_blocks_stored_the_losses_are_those_without(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["method"] = {"name": "last_blocks", "count": 1}
+    losses = []
+    for cache in ("memory", "off"):
+        recipe["training"] |= {"cache": cache}
+        run = whet.train(recipe, out=tmp_path / cache, quiet=True)
+        losses.append([event["loss"] for event in _events(run.folder) if event["event"] == "Step"])
+        assert any(event["event"] == "Stored" for event in _events(run.folder)) is (cache == "memory")
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def _events(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
