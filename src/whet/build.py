@@ -25,7 +25,8 @@ from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
 from whet.model.load import EMBEDDED
-from whet.model.parts import longest_input, parts_of, set_dropout
+from whet.model.parts import parts_of, set_dropout
+from whet.model.processors import make_room
 from whet.model.surgery import operate
 from whet.protocols import Answering, Generating, Method, Quantising, Task
 from whet.recipe import Recipe
@@ -126,19 +127,18 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
     model = method.attach(loaded.model, plain)
-    if (longest := longest_input(model)) is not None:
-        # Virtual tokens take positions away.
-        loaded.processor.model_max_length = min(loaded.processor.model_max_length, longest)
+    make_room(loaded.processor, model)
     parts = parts_of(model, loaded.fresh)
     task, about_model = task.suited(model)
     decided += about_model
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
     values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)
     values["task"] |= _set(catalog.settings(task))
-    values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
+    if "max_length" in catalog.settings(task):
+        values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
         *([Choice("method.name", method_name, "inferred", why)] if why else []),
-        *_lengths(examples, values["task"]["max_length"]),
+        *(_lengths(examples, values["task"]["max_length"]) if "max_length" in values["task"] else []),
     ]
     if loaded.source == "embedded":
         decided.append(Choice("model", EMBEDDED, "inferred", "no model was named: this one is embedded"))
@@ -170,7 +170,7 @@ class Predictor:
     """A fine-tuned model that answers."""
 
     model: nn.Module
-    processor: Any
+    processor: Processor
     task: Task
     columns: Columns
     device: torch.device

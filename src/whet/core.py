@@ -14,14 +14,14 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 Block: TypeAlias = tuple[str, ...]
 """Names of the modules that make up one block, in execution order; mostly a single name."""
@@ -33,6 +33,10 @@ Scores: TypeAlias = dict[str, float]
 """Metric name to value."""
 
 Problem: TypeAlias = Literal["single_label", "multi_label", "regression", "next_token"]
+
+Processor: TypeAlias = Any
+"""What turns rows into a model's input: a tokenizer, an image processor or a feature extractor of transformers, which
+have ``save_pretrained`` in common and nothing else."""
 
 Origin: TypeAlias = Literal["given", "default", "inferred"]
 
@@ -245,7 +249,7 @@ class Loaded:
     """A pre-trained model and what turns rows into its input."""
 
     model: PreTrainedModel
-    processor: PreTrainedTokenizerBase
+    processor: Processor
     name: str
     """What to call it, and what loads it again."""
     source: Literal["embedded", "folder", "hub"]

@@ -23,6 +23,7 @@ from whet.core import (
     Loaded,
     Parts,
     Problem,
+    Processor,
     Quantisation,
     Rows,
     Scores,
@@ -31,7 +32,6 @@ from whet.core import (
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedTokenizerBase
 
 
 COMPLETE = "fill them in, or leave these rows out with --set data.incomplete=drop"
@@ -125,7 +125,7 @@ class Task(Protocol):
         """This task as the model with its method attached can do it, and what that changes."""
         ...
 
-    def encode(self, rows: Rows, columns: Columns, processor: PreTrainedTokenizerBase) -> Examples:
+    def encode(self, rows: Rows, columns: Columns, processor: Processor) -> Examples:
         """Rows as the model reads them; raises DataError naming rows that cannot be used."""
         ...
 
@@ -180,7 +180,7 @@ class Generating(Protocol):
         """How many rows of a finished run are answered and compared; each takes many passes through the model."""
         ...
 
-    def write(self, model: nn.Module, processor: PreTrainedTokenizerBase, rows: Rows, columns: Columns) -> list[Answer]:
+    def write(self, model: nn.Module, processor: Processor, rows: Rows, columns: Columns) -> list[Answer]:
         """A text for every row; its labels are not read."""
         ...
 
@@ -192,6 +192,6 @@ class Generating(Protocol):
         """Metrics of texts against those that the rows hold; none where they hold none."""
         ...
 
-    def illustrate(self, examples: Examples, processor: PreTrainedTokenizerBase) -> list[tuple[str, bool]]:
+    def illustrate(self, examples: Examples, processor: Processor) -> list[tuple[str, bool]]:
         """The first example as the model reads it, in pieces that are learned and pieces that are not."""
         ...

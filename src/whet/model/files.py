@@ -15,6 +15,9 @@ from whet.core import Quantisation
 from whet.errors import did_you_mean
 from whet.model.heads import HEADS, Kind
 
+PREPROCESSOR = "preprocessor_config.json"
+PROCESSORS = ("tokenizer_config.json", PREPROCESSOR)
+"""Files of which one lies beside a model that brings what reads its input."""
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -36,7 +39,7 @@ def model_problems(folder: Path, kind: Kind = "SequenceClassification") -> list[
     """All reasons why a folder cannot be opened as a model of this kind with its tokenizer; empty where it can."""
     if not folder.is_dir():
         return ["it is a file; name the folder that holds it" if folder.exists() else "there is no such folder"]
-    return [*_config_problems(folder, kind), *_weight_problems(folder), *_tokenizer_problems(folder)]
+    return [*_config_problems(folder, kind), *_weight_problems(folder), *_processor_problems(folder, kind)]
 
 
 def adapter_problems(folder: Path) -> list[str]:
@@ -177,7 +180,11 @@ def _pickles(folder: Path) -> str:
     )
 
 
-def _tokenizer_problems(folder: Path) -> list[str]:
+def _processor_problems(folder: Path, kind: Kind) -> list[str]:
+    if HEADS[kind].reads != "texts":
+        if (folder / PREPROCESSOR).is_file():
+            return []
+        return [f"it has no {PREPROCESSOR}, which says how {HEADS[kind].reads} become numbers; fetch it with the model"]
     if any(True for pattern in _VOCABULARIES for _ in folder.glob(pattern)):
         return []
     return ["it has no tokenizer (tokenizer.json, or vocab.txt); fetch it from where the model came from"]

@@ -16,6 +16,8 @@ from transformers.models.auto.modeling_auto import (
 Kind: TypeAlias = Literal["SequenceClassification", "CausalLM"]
 """The ending of the class of transformers that builds the model, as in ``AutoModelForCausalLM``."""
 
+Reads: TypeAlias = Literal["texts", "pictures", "sound"]
+
 
 @dataclass(frozen=True)
 class Head:
@@ -29,6 +31,8 @@ class Head:
     """What a model with it does, as in "cannot classify texts"."""
     way_out: str
     """What to choose instead of a family that cannot."""
+    reads: Reads
+    """What it reads."""
     has_labels: bool
     """Whether the task says how many numbers it answers with; a vocabulary is the model's own."""
 
@@ -39,6 +43,7 @@ HEADS: Mapping[Kind, Head] = {
         frozenset(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
         "classify texts",
         "choose a model for text",
+        "texts",
         has_labels=True,
     ),
     "CausalLM": Head(
@@ -47,6 +52,7 @@ HEADS: Mapping[Kind, Head] = {
         frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - frozenset(MODEL_FOR_MASKED_LM_MAPPING_NAMES),
         "continue texts",
         "choose a decoder, such as one of GPT-2, Llama, Qwen, Gemma or SmolLM",
+        "texts",
         has_labels=False,
     ),
 }

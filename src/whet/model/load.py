@@ -16,10 +16,8 @@ from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
 from whet.core import Loaded, Problem, Quantisation
@@ -28,6 +26,7 @@ from whet.model.files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     CONFIG,
+    PROCESSORS,
     adapter_problems,
     model_problems,
     precisions,
@@ -37,7 +36,8 @@ from whet.model.files import (
 )
 from whet.model.heads import HEADS, Kind
 from whet.model.locate import EMBEDDED, EMBEDDED_PACKAGE, embedded_text_model, locate, opening, refuse
-from whet.model.parts import longest_input, parts_of
+from whet.model.parts import parts_of
+from whet.model.processors import make_room, open_processor
 from whet.model.quantise import quantise
 
 _PROBLEM_TYPES = {
@@ -81,7 +81,7 @@ def load(
         unfilled |= _draw_answers(model, unfilled, kind)
     # Peft writes this into an adapter as the name of its base model.
     model.name_or_path = name if source == "hub" else str(folder)
-    processor = _processor(name, folder, model)
+    processor = open_processor(name, folder, model, HEADS[kind].reads)
     fresh = tuple(parameter for parameter, _ in model.named_parameters() if parameter in unfilled)
     return Loaded(model, processor, name, source, fresh)
 
@@ -105,7 +105,7 @@ def open_saved(folder: Path, *, targets: int, kind: Kind = "SequenceClassificati
     model, unfilled = _read(name, folder, config, kind)
     if unfilled:
         raise ModelError(f"model '{name}': its weights lack {_few(unfilled)}; copy the folder anew")
-    return Loaded(model, _processor(name, folder, model), name, "folder", ())
+    return Loaded(model, open_processor(name, folder, model, HEADS[kind].reads), name, "folder", ())
 
 
 def _open_adapter(folder: Path, targets: int, kind: Kind) -> Loaded:
@@ -126,10 +126,9 @@ def _open_adapter(folder: Path, targets: int, kind: Kind) -> Loaded:
     absent |= {fresh for fresh in parts_of(wrapped, unfilled).fresh if ".modules_to_save." not in fresh}
     if absent:
         raise ModelError(f"model '{name}': neither {ADAPTER_WEIGHTS} nor its base model '{base}' has {_few(absent)}")
-    has_tokenizer = (folder / "tokenizer_config.json").is_file()
-    processor = _processor(name, folder if has_tokenizer else base_folder, model)
-    if (longest := longest_input(wrapped)) is not None:
-        processor.model_max_length = min(processor.model_max_length, longest)
+    own = any((folder / file).is_file() for file in PROCESSORS)
+    processor = open_processor(name, folder if own else base_folder, model, HEADS[kind].reads)
+    make_room(processor, wrapped)
     # An adapter around a model answers to everything that whet asks of a model.
     return Loaded(cast(PreTrainedModel, wrapped), processor, name, "folder", ())
 
@@ -213,36 +212,6 @@ def _precision(folder: Path) -> torch.dtype:
     return (
         {"BF16": torch.bfloat16, "F16": torch.float16}[kinds.pop()] if kinds in ({"BF16"}, {"F16"}) else torch.float32
     )
-
-
-def _processor(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, which pads, reads no more than the model can, and knows no token beyond it."""
-    with opening(f"{name}: its tokenizer"):
-        processor: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-    if processor.pad_token is None:
-        if processor.eos_token is None:
-            raise ModelError(f"model '{name}': its tokenizer has neither a padding nor an end token; add 'pad_token'")
-        processor.pad_token = processor.eos_token
-    # Decoders look for a text's last token with it, so it must be the one that pads.
-    model.config.pad_token_id = processor.pad_token_id
-    highest, embedding = max(processor.get_vocab().values()), model.get_input_embeddings()
-    if isinstance(embedding, nn.Embedding) and highest >= (known := embedding.num_embeddings):
-        raise ModelError(
-            f"model '{name}': its tokenizer has a token number {highest}, the model knows only {known} tokens; "
-            "fetch model and tokenizer from one source"
-        )
-    positions = longest_input(model)
-    if positions is not None:
-        processor.model_max_length = min(processor.model_max_length, positions)
-    added = processor.num_special_tokens_to_add()
-    if processor.model_max_length <= added:
-        raise ModelError(
-            f"model '{name}' reads {processor.model_max_length} tokens at a time, of which {added} are special ones; "
-            "correct 'model_max_length' in tokenizer_config.json"
-        )
-    return processor
 
 
 def _answers_alike(config: PreTrainedConfig, labels: Sequence[str] | None, targets: int, problem: Problem) -> bool:

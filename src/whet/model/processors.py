@@ -1,0 +1,65 @@
+"""What turns rows into the input of a model: a tokenizer, an image processor or a feature extractor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+from transformers import (
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from whet.core import Processor
+from whet.errors import ModelError
+from whet.model.heads import Reads
+from whet.model.locate import opening
+from whet.model.parts import longest_input
+
+
+def open_processor(name: str, folder: Path, model: PreTrainedModel, reads: Reads) -> Processor:
+    """What a model needs to read texts, pictures or sound; raises ModelError where the two do not fit."""
+    if reads == "texts":
+        return _tokenizer(name, folder, model)
+    kind = AutoImageProcessor if reads == "pictures" else AutoFeatureExtractor
+    with opening(f"{name}: its preprocessor"):
+        processor: Processor = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return processor
+
+
+def make_room(processor: Processor, model: nn.Module) -> None:
+    """Let a tokenizer give no more tokens than the model reads: virtual tokens take positions away."""
+    longest = longest_input(model)
+    if isinstance(processor, PreTrainedTokenizerBase) and longest is not None:
+        processor.model_max_length = min(processor.model_max_length, longest)
+
+
+def _tokenizer(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, which pads, reads no more than the model can, and knows no token beyond it."""
+    with opening(f"{name}: its tokenizer"):
+        processor: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    if processor.pad_token is None:
+        if processor.eos_token is None:
+            raise ModelError(f"model '{name}': its tokenizer has neither a padding nor an end token; add 'pad_token'")
+        processor.pad_token = processor.eos_token
+    # Decoders look for a text's last token with it, so it must be the one that pads.
+    model.config.pad_token_id = processor.pad_token_id
+    highest, embedding = max(processor.get_vocab().values()), model.get_input_embeddings()
+    if isinstance(embedding, nn.Embedding) and highest >= (known := embedding.num_embeddings):
+        raise ModelError(
+            f"model '{name}': its tokenizer has a token number {highest}, the model knows only {known} tokens; "
+            "fetch model and tokenizer from one source"
+        )
+    make_room(processor, model)
+    added = processor.num_special_tokens_to_add()
+    if processor.model_max_length <= added:
+        raise ModelError(
+            f"model '{name}' reads {processor.model_max_length} tokens at a time, of which {added} are special ones; "
+            "correct 'model_max_length' in tokenizer_config.json"
+        )
+    return processor
