@@ -11,7 +11,20 @@ import torch
 from torch import nn
 
 from whet import catalog, resolve
-from whet.core import Answer, Choice, Columns, Defaults, Examples, Loaded, Parts, Quantisation, Rows, Scores, Stage
+from whet.core import (
+    Answer,
+    Choice,
+    Columns,
+    Defaults,
+    Examples,
+    Loaded,
+    Parts,
+    Processor,
+    Quantisation,
+    Rows,
+    Scores,
+    Stage,
+)
 from whet.data import columns as columns_of
 from whet.data.kinds import task_of
 from whet.data.source import read, read_splits
