@@ -37,7 +37,7 @@ from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
-from whet.model.load import EMBEDDED
+from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
 from whet.model.processors import make_room
 from whet.model.surgery import operate
@@ -211,14 +211,14 @@ class Predictor:
     def score(self, rows: Rows) -> tuple[Scores, list[Answer]]:
         """All metrics on labelled rows, and the answers that they come from."""
         examples = self.task.encode(rows, self.columns, self.processor)
-        values = predict(self.model, self.task, examples, self.device).values
-        scores = self.task.score(values, examples)
+        found = predict(self.model, self.task, examples, self.device)
+        scores = self.task.score(found.values, examples) | ({} if found.loss is None else {"loss": found.loss})
         if isinstance(self.task, Generating):
             few = rows.take(range(min(self.task.samples, len(rows))))
             answers = self.task.write(self.model, self.processor, self.task.openings(few, self.columns), self.columns)
             return {**scores, **self.task.compare(answers, few, self.columns)}, answers
         assert isinstance(self.task, Answering)
-        return scores, self.task.answer(values)
+        return scores, self.task.answer(found.values)
 
 
 def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:

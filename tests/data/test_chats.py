@@ -39,6 +39,7 @@ def test_answers_are_learned_with_the_sign_that_ends_them(
     assert learned(render_chat(CHAT, processor, TEMPLATES[template], last_only=True)) == answers[-1:]
     for message in CHAT:
         assert message["content"] in rendered.text
+    assert rendered.text.endswith(answers[-1])
 
 
 FORGETFUL = (

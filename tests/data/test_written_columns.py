@@ -51,7 +51,7 @@ def test_all_rows_that_cannot_be_learned_are_told_at_once() -> None:
     columns = Columns(("messages",), ())
     with pytest.raises(DataError) as raised:
         usable(rows, columns, "chats", drop=False, labelled=True, way_out="fill them in")
-    assert raised.value.problems == [
+    assert list(raised.value.problems) == [
         "a.jsonl: line 2: the chat has no answer to learn from",
         "a.jsonl: lines 3, 4: the cell is no list of messages",
         "fill them in",
@@ -68,7 +68,7 @@ def test_an_instruction_without_an_input_can_be_learned_and_one_without_an_answe
     rows = table(instruction=["a", "b", ""], input=[None, "", "x"], output=["1", " ", "2"])
     with pytest.raises(DataError) as raised:
         usable(rows, columns, "pairs", drop=False, labelled=True, way_out="way out")
-    assert raised.value.problems[:2] == [
+    assert list(raised.value.problems[:2]) == [
         "a.jsonl: line 2: there is no answer in column 'output'",
         "a.jsonl: line 3: there is no text in column 'instruction'",
     ]

@@ -46,7 +46,7 @@ def test_loss_and_gradients_are_those_of_the_logits(
     model: PreTrainedModel, batch: Batch, at_once: int, head_trains: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(late_head, "AT_ONCE", at_once)
-    model.lm_head.requires_grad_(head_trains)  # type: ignore[operator]
+    model.lm_head.requires_grad_(head_trains)
     expected = by_hand(model, batch)
     (expected / 7).backward()  # type: ignore[no-untyped-call]
     wanted = gradients(model)
@@ -100,7 +100,7 @@ def test_a_model_that_caps_its_logits_keeps_them(batch: Batch) -> None:
         intermediate_size=48,
         final_logit_softcapping=2.0,
     )
-    model: Any = AutoModelForCausalLM.from_config(config)
+    model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     with without_logits(model):
         outputs = model(**batch.inputs)
         assert outputs["logits"].shape[-1] == 256

@@ -25,7 +25,8 @@ from transformers.utils import logging
 from tests.contracts.backbones import BACKBONES, PADDING, VOCABULARY, text_inputs
 from whet.core import Loaded
 from whet.errors import ModelError
-from whet.model.load import embedded_text_model, load, open_saved
+from whet.model.load import load, open_saved
+from whet.model.locate import embedded_text_model
 from whet.model.parts import parts_of
 
 BY_NAME = {backbone.name: backbone for backbone in BACKBONES}

@@ -23,7 +23,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gemma3_text": {**NARROW, "num_key_value_heads": 1, "head_dim": 16, "sliding_window": 3},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 96},
     "gpt_neox": NARROW,
-    "opt": {**NARROW, "ffn_dim": 48, "word_embed_proj_dim": 32, "max_position_embeddings": 96},
 }
 
 
@@ -33,7 +32,7 @@ def build(family: str) -> PreTrainedModel:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config).eval()
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config).eval()  # type: ignore[no-untyped-call]
     return model
 
 
@@ -41,7 +40,7 @@ def build(family: str) -> PreTrainedModel:
 def test_packed_and_unpacked_losses_are_equal(family: str, tiny_decoder: Path) -> None:
     model, processor = build(family), AutoTokenizer.from_pretrained(tiny_decoder)
     assert keeps_apart(model)
-    words = ["a short one", "somewhat longer than that", "x", "the end of it all"]
+    words: list[object] = ["a short one", "somewhat longer than that", "x", "the end of it all"]
     rows = Rows({"prompt": words, "completion": ["yes", "no no", "why", "ok"]}, "a.jsonl", range(1, 5))
     columns = Columns(("prompt",), ("completion",))
     sums = []
@@ -64,4 +63,4 @@ def test_virtual_tokens_and_packing_exclude_each_other(name: str) -> None:
 
 def test_a_model_without_positions_is_not_packed() -> None:
     config = AutoConfig.for_model("bloom", vocab_size=64, hidden_size=32, n_layer=1, n_head=2)
-    assert not keeps_apart(AutoModelForCausalLM.from_config(config))
+    assert not keeps_apart(AutoModelForCausalLM.from_config(config))  # type: ignore[no-untyped-call]

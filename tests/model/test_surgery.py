@@ -18,7 +18,7 @@ WITHOUT_LAST = {"t5", "bart", "resnet", "convnext", "swin"}
 
 
 def loaded(backbone: Backbone) -> Loaded:
-    return Loaded(backbone.build(), None, backbone.name, "folder", ())  # type: ignore[arg-type]
+    return Loaded(backbone.build(), None, backbone.name, "folder", ())
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMED) - WITHOUT_LAST))

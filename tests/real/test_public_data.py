@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import whet
-from whet.model.load import embedded_text_model
+from whet.model.locate import embedded_text_model
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

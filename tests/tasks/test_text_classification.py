@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tests.conftest import POSITIONS
 from whet import catalog
-from whet.core import Answer, Choice, Columns, Examples, Rows
+from whet.core import Answer, Batch, Choice, Columns, Examples, Rows
 from whet.errors import DataError, RecipeError
 from whet.tasks.text_classification import TextClassification
 
@@ -136,7 +136,7 @@ def test_rows_become_tokens_and_targets(processor: PreTrainedTokenizerBase) -> N
     table = rows("b", "a", "b")
     examples = encoded(fitted(table), table, processor)
     assert examples.lengths.tolist() == [5, 3, 7]
-    assert examples.targets is not None
+    assert isinstance(examples.targets, np.ndarray)
     assert examples.targets.tolist() == [1, 0, 1]
     assert examples.truncated == 0
 
@@ -256,13 +256,22 @@ def test_outputs_of_little_precision_are_judged_in_full_precision(processor: Pre
 
 
 def test_predictions_are_probabilities_of_the_classes(processor: PreTrainedTokenizerBase) -> None:
-    values = logits(4, 3)
-    single = fitted(rows("a", "b", "c")).predict({"logits": values})
+    values, unlabelled = logits(4, 3), Batch({}, None, 4.0, 4, 4)
+    single, loss = fitted(rows("a", "b", "c")).predict({"logits": values}, unlabelled)
     np.testing.assert_allclose(single, values.softmax(-1).numpy())
-    several = fitted(rows(["a"], ["b"], ["c"])).predict({"logits": values})
+    assert loss is None
+    several, _ = fitted(rows(["a"], ["b"], ["c"])).predict({"logits": values}, unlabelled)
     np.testing.assert_allclose(several, values.sigmoid().numpy())
-    numbers = fitted(rows(0.5, 1)).predict({"logits": values[:, :1]})
+    numbers, _ = fitted(rows(0.5, 1)).predict({"logits": values[:, :1]}, unlabelled)
     np.testing.assert_allclose(numbers, values[:, 0].numpy())
+
+
+def test_the_loss_of_labelled_rows_comes_with_their_predictions(processor: PreTrainedTokenizerBase) -> None:
+    table = rows("a", "b")
+    task = fitted(table)
+    batch = task.collate(encoded(task, table, processor), np.arange(2))
+    outputs = {"logits": logits(2, 2)}
+    assert task.predict(outputs, batch)[1] == pytest.approx(float(task.loss(outputs, batch)))
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,11 @@ def test_a_run_learns_and_is_loaded_and_asked_without_whet(recipe: dict[str, Any
     assert set(run.test) == {"loss", "perplexity", "token_accuracy", "exact_match"}
     answer = run.predict(["3. after Monday:"])[0].label
     assert str(answer).endswith("day")
-    model = AutoModelForCausalLM.from_pretrained(run.folder / "model")
+    model: Any = AutoModelForCausalLM.from_pretrained(run.folder / "model")
     tokenizer = AutoTokenizer.from_pretrained(run.folder / "model")
     asked = tokenizer("<s>3. after Monday:\n", add_special_tokens=False, return_tensors="pt")
     written = model.generate(**asked, max_new_tokens=12, do_sample=False)[0, asked["input_ids"].shape[1] :]
-    assert tokenizer.decode(written, skip_special_tokens=True).strip() == answer
+    assert str(tokenizer.decode(written, skip_special_tokens=True)).strip() == answer
     table = pq.read_table(run.folder / "predictions.parquet")
     assert (table.num_rows, "prediction" in table.column_names) == (2, True)
     card = (run.folder / "README.md").read_text()

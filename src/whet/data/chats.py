@@ -115,7 +115,8 @@ def render_chat(
                 "otherwise once more messages follow; set task.learn=last_answer"
             )
         learned.append((len(before), len(through)))
-    return Rendered(text, tuple(learned))
+    # What stands behind the last answer, the model would read for nothing.
+    return Rendered(text[: learned[-1][1]] if learned else text, tuple(learned))
 
 
 def _common(one: str, other: str) -> str:
@@ -142,9 +143,9 @@ def applied(
     if not messages:
         return ""
     try:
-        text: str = processor.apply_chat_template(
+        text = processor.apply_chat_template(
             list(messages), chat_template=template, tokenize=False, add_generation_prompt=asking
         )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         raise MisfitError(f"the chat template refuses it: {str(error).splitlines()[0]}") from error
-    return text
+    return str(text)

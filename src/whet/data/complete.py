@@ -8,6 +8,7 @@ import math
 from whet.core import Columns, Rows
 from whet.data.problems import at, first_few
 from whet.errors import DataError
+from whet.protocols import COMPLETE
 
 
 def complete(
@@ -15,7 +16,7 @@ def complete(
     columns: Columns,
     *,
     drop: bool,
-    way_out: str,
+    way_out: str = COMPLETE,
 ) -> tuple[Rows, int]:
     """The rows that have all their texts and labels, and how many others there were.
 

@@ -75,7 +75,8 @@ def learned(outputs: Mapping[str, Any], batch: Batch) -> Learned:
     if head is None:
         losses = functional.cross_entropy(chosen.float(), targets, reduction="none")
         return Learned(losses.sum(), losses.detach(), chosen.argmax(-1) == targets, rows)
-    return Learned(*_Chunked.apply(chosen, head.weight, head.bias, targets), rows)  # type: ignore[no-untyped-call]
+    total, losses, hits = _Chunked.apply(chosen, head.weight, head.bias, targets)  # type: ignore[no-untyped-call]
+    return Learned(total, losses, hits, rows)
 
 
 @contextmanager
@@ -87,8 +88,8 @@ def _left_out(model: nn.Module, head: nn.Linear) -> Iterator[None]:
         outputs[HEAD] = head
         return outputs
 
-    head.forward = _unchanged  # type: ignore[method-assign]
-    model.forward = forward  # type: ignore[method-assign]
+    head.forward = _unchanged  # type: ignore[method-assign, assignment]
+    model.forward = forward
     try:
         yield
     finally:
@@ -123,9 +124,9 @@ class _Chunked(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        needs = [tensor is not None and tensor.requires_grad for tensor in (hidden, weight, bias)]
         gradients = [
-            torch.zeros_like(t) if need else None for t, need in zip((hidden, weight, bias), needs, strict=True)
+            torch.zeros_like(tensor) if tensor is not None and tensor.requires_grad else None
+            for tensor in (hidden, weight, bias)
         ]
         losses, hits = torch.empty(len(targets), device=hidden.device), torch.empty_like(targets, dtype=torch.bool)
         size = max(1, AT_ONCE // len(weight))
@@ -136,7 +137,7 @@ class _Chunked(torch.autograd.Function):
             normaliser = logits.logsumexp(-1, keepdim=True)
             losses[part] = (normaliser - logits.gather(1, right)).squeeze(1)
             hits[part] = logits.argmax(-1) == targets[part]
-            if any(needs):
+            if any(gradient is not None for gradient in gradients):
                 # dLoss/dlogits: what is predicted, less one for the right token.
                 error = logits.sub_(normaliser).exp_()
                 error.scatter_add_(1, right, error.new_full(right.shape, -1.0))

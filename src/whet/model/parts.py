@@ -113,7 +113,7 @@ def set_attention(model: nn.Module, implementation: str) -> None:
 def language_head(model: nn.Module) -> nn.Module | None:
     """What makes a number for every token of the vocabulary, None where a model does not write texts."""
     _, root = _root(model)
-    head = root.get_output_embeddings()
+    head: nn.Module | None = root.get_output_embeddings()  # type: ignore[no-untyped-call]
     known = getattr(root.config.get_text_config(), "vocab_size", None)
     weight = getattr(head, "weight", None)
     return head if weight is not None and len(weight) == known else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from transformers import (
@@ -24,7 +25,7 @@ def open_processor(name: str, folder: Path, model: PreTrainedModel, reads: Reads
     """What a model needs to read texts, pictures or sound; raises ModelError where the two do not fit."""
     if reads == "texts":
         return _tokenizer(name, folder, model)
-    kind = AutoImageProcessor if reads == "pictures" else AutoFeatureExtractor
+    kind: Any = AutoImageProcessor if reads == "pictures" else AutoFeatureExtractor
     with opening(f"{name}: its preprocessor"):
         processor: Processor = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return processor

@@ -31,7 +31,7 @@ def write(
     model.eval()
     room = max(1, longest - new_tokens)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    config = GenerationConfig(
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=min(new_tokens, longest - 1),
         do_sample=False,
         eos_token_id=list(stops),
@@ -45,7 +45,7 @@ def write(
             tokens = model.generate(**inputs, generation_config=config)  # type: ignore[operator]
         for i, row in zip(few, tokens[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
             end = next((position for position, token in enumerate(row) if token in stops), len(row))
-            written[i] = processor.decode(row[:end], skip_special_tokens=True).strip()
+            written[i] = str(processor.decode(row[:end], skip_special_tokens=True)).strip()
     return written
 
 

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from whet import metrics
 from whet.catalog import OPTIONS
 from whet.core import Answer, Choice, Columns, Examples, Loaded, Quantisation, Rows, Scores
-from whet.model.next_token import NextToken
+from whet.next_token import NextToken
 from whet.protocols import COMPLETE
 
 if TYPE_CHECKING:

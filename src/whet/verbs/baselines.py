@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import nn
 
 from whet.build import Prepared
 from whet.core import Rows, Scores
@@ -35,13 +36,14 @@ def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
 
 def _pretrained(prepared: Prepared, measured: str) -> Scores:
     """The scores of the model before it was fine-tuned."""
-    model = prepared.task.open_model(prepared.values["model"]).model.to(prepared.device)
-    return score(model, prepared.task, prepared.examples[measured], prepared.device)
+    model: nn.Module = prepared.task.open_model(prepared.values["model"]).model
+    return score(model.to(prepared.device), prepared.task, prepared.examples[measured], prepared.device)
 
 
 def _known(prepared: Prepared) -> int:
     """Tokens of the vocabulary."""
-    return 1 + max(prepared.loaded.processor.get_vocab().values())
+    vocabulary: dict[str, int] = prepared.loaded.processor.get_vocab()
+    return 1 + max(vocabulary.values())
 
 
 def _texts(rows: Rows, columns: tuple[str, ...]) -> list[str]:
