@@ -218,7 +218,7 @@ def test_eight_mistakes_are_eight_messages() -> None:
         ({}, "data: is missing; name a file, as in 'whet train reviews.csv'"),
         ({"data": {}}, "data.train: is missing; name a file, as in 'whet train reviews.csv'"),
         (with_data(method="lroa"), "method 'lroa' is not known; did you mean 'lora'?"),
-        (with_data(task="text"), "task 'text' is not known; known are: text_classification"),
+        (with_data(task="text"), f"task 'text' is not known; known are: {', '.join(catalog.names('task'))}"),
         (with_data(epochs=3), "epochs: unknown option; did you mean 'training.epochs'?"),
         (with_data(count=3), "count: unknown option; did you mean 'method.count' of last_blocks?"),
         (training(cosine=True, epochs=1), None),

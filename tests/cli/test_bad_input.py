@@ -104,7 +104,7 @@ CASES = [
     Case(
         "folder with nothing readable",
         "train stuff",
-        ("stuff", "2 .pdf files", "understood are", "CLASS/*.txt"),
+        ("stuff", "2 .pdf files", "understood are", "a folder for each class"),
         {"stuff/a.pdf": "", "stuff/b.pdf": ""},
     ),
     Case(

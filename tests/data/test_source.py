@@ -256,7 +256,7 @@ def test_a_file_without_permission_says_how_to_allow_it(tmp_path: Path, name: st
     ("files", "words"),
     [
         ([], ["nothing in it", "understood are"]),
-        (["cat/1.jpg", "dog/1.jpg"], ["2 .jpg files", "understood are"]),
+        (["cat/1.pdf", "dog/1.pdf"], ["2 .pdf files", "understood are"]),
         (["a.csv", "b.csv"], ["a.csv, b.csv", "none is called train"]),
         (["train.csv", "train.jsonl"], ["train.csv and train.jsonl", "keep one"]),
         (["train.csv", "val.csv", "dev.csv"], ["dev.csv and val.csv"]),
@@ -282,3 +282,15 @@ def test_a_delimiter_that_is_none_is_refused(tmp_path: Path, delimiter: str) -> 
 def test_an_encoding_that_is_none_is_refused(tmp_path: Path, encoding: str) -> None:
     with pytest.raises(DataError, match="is no text encoding"):
         read(write(tmp_path, "a.csv", CSV), encoding=encoding)
+
+
+def test_folders_of_pictures_or_sounds_name_files_and_a_mixture_is_refused(tmp_path: Path) -> None:
+    for name in ("train/cat/1.jpg", "train/dog/2.PNG", "test/cat/3.jpg", "test/dog/4.jpeg"):
+        write(tmp_path / "pets", name, "x")
+    splits, _ = read_splits(str(tmp_path / "pets"), None, None)
+    assert [Path(str(file)).name for file in splits["train"].columns["file"]] == ["1.jpg", "2.PNG"]
+    assert splits["test"].columns["label"] == ["cat", "dog"]
+    for name in ("cat/1.jpg", "dog/2.wav"):
+        write(tmp_path / "mixed", name, "x")
+    with pytest.raises(DataError, match="keep pictures and sounds apart"):
+        read_splits(str(tmp_path / "mixed"), None, None)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from whet.errors import RecipeError, RunError, WhetError
@@ -232,6 +232,12 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, 2**30)
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def let_go(model: nn.Module) -> None:
+    """Give back the memory of a model that nobody asks any more; its shapes stay."""
+    nn.Module.to(model, "meta")
+    return_freed_memory()
 
 
 def return_freed_memory() -> None:

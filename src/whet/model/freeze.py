@@ -47,7 +47,8 @@ def training_modes(model: nn.Module, parts: Parts, mask: Mask) -> dict[str, bool
     """
     region_of = _regions(parts)
     trains = {region: bool(mask & parts.under(region)) for region in set(region_of.values())}
-    stem, head = trains[parts.stem], trains[parts.head]
+    # A head that is the table of tokens is no region of its own.
+    stem, head = trains[parts.stem], trains.get(parts.head, False)
     body = body_of(model)
     trained = {id(parameter) for name, parameter in model.named_parameters() if name in mask}
     modes: dict[str, bool] = {}

@@ -45,8 +45,15 @@ def write(
             tokens = model.generate(**inputs, generation_config=config)  # type: ignore[operator]
         for i, row in zip(few, tokens[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
             end = next((position for position, token in enumerate(row) if token in stops), len(row))
-            written[i] = str(processor.decode(row[:end], skip_special_tokens=True)).strip()
+            written[i] = _behind(list(prompts[i]), row[:end], processor)
     return written
+
+
+def _behind(prompt: list[int], written: list[int], processor: PreTrainedTokenizerBase) -> str:
+    """The text of new tokens, with the space before it that some tokenizers only show behind other tokens."""
+    before, whole = (str(processor.decode(t, skip_special_tokens=True)) for t in (prompt, prompt + written))
+    text = whole[len(before) :] if whole.startswith(before) else processor.decode(written, skip_special_tokens=True)
+    return str(text).rstrip()
 
 
 def _padded(prompts: list[list[int]], processor: PreTrainedTokenizerBase, model: nn.Module) -> dict[str, Any]:

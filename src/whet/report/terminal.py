@@ -116,10 +116,13 @@ def results(console: Console, table: Results) -> None:
     console.print()
     console.print(_verdict(table))
     console.print()
-    for prompt, written in table.samples:
-        line = Text(plain(prompt), style="dim").append(f"  {plain(written) or '(nothing)'}", style="not dim")
-        console.print(line)
     if table.samples:
+        console.print(Text("What it writes behind test rows", style="bold"))
+    for prompt, written in table.samples:
+        # What goes on with a text begins with its own space.
+        apart = "" if written[:1].isspace() or prompt[-1:].isspace() else "  "
+        line = Text(plain(prompt), style="dim").append(f"{apart}{plain(written) or '(nothing)'}", style="not dim")
+        console.print(Padding(line, (0, 0, 0, 2)))
         console.print()
     part = share(table.trainable, table.total)
     facts = {

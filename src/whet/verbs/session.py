@@ -16,7 +16,7 @@ from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
 from whet.core import Answer, Choice, Rows, Scores
 from whet.engine.arithmetic import Arithmetic
-from whet.engine.device import join, peak_memory, return_freed_memory
+from whet.engine.device import join, let_go, peak_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
 from whet.engine.predict import predict
@@ -141,13 +141,13 @@ class Session:
         exact = prepared.arithmetic.exact
         with exact.active(prepared.device), exact.attending(prepared.model):
             predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
-        # The saved model is opened beside the trained one.
-        return_freed_memory()
+        rows, answers, compared = self._answers(predictions.values, splits[measured])
+        # Nobody asks the trained model any more: the saved one is opened in its place.
+        let_go(prepared.model)
         self._check_reload(predictions.values, prepared.examples[measured].lengths, splits[measured])
         scores = prepared.task.score(predictions.values, prepared.examples[measured])
         if predictions.loss is not None:
             scores["loss"] = predictions.loss
-        rows, answers, compared = self._answers(predictions.values, splits[measured])
         samples = self._samples(rows, answers)
         _write_predictions(rows, answers, self.folder.path / run_folder.PREDICTIONS)
         parts = prepared.parts
