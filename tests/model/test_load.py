@@ -25,9 +25,10 @@ from transformers.utils import logging
 from tests.contracts.backbones import BACKBONES, PADDING, VOCABULARY, text_inputs
 from whet.core import Loaded
 from whet.errors import ModelError
-from whet.model.load import load, open_saved
+from whet.model.load import load
 from whet.model.locate import embedded_text_model
 from whet.model.parts import parts_of
+from whet.model.saved import open_saved
 
 BY_NAME = {backbone.name: backbone for backbone in BACKBONES}
 LABELS = ["bad", "fair", "good"]

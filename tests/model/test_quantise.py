@@ -20,11 +20,12 @@ from tests.model.test_load import save as save_plain
 from whet.core import Quantisation
 from whet.errors import ModelError
 from whet.methods.qlora import Qlora
-from whet.model.load import load, open_saved
+from whet.model.load import load
 from whet.model.mapped import give_back
 from whet.model.parts import left_whole, parts_of
 from whet.model.quantise import QuantisedLinear, quantisation_of, quantise
 from whet.model.save import save
+from whet.model.saved import open_saved
 from whet.protocols import Method
 
 functional: Any = pytest.importorskip("bitsandbytes.functional")

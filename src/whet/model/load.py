@@ -9,10 +9,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -23,21 +22,14 @@ from transformers import (
 from whet.core import Loaded, Problem, Quantisation
 from whet.errors import ModelError
 from whet.model.files import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
     CONFIG,
-    PROCESSORS,
-    adapter_problems,
     model_problems,
     precisions,
-    read_adapter_config,
-    read_quantisation,
-    tensor_names,
 )
 from whet.model.heads import HEADS, Kind
-from whet.model.locate import EMBEDDED, EMBEDDED_PACKAGE, embedded_text_model, locate, opening, refuse
+from whet.model.locate import locate, opening, refuse
 from whet.model.parts import parts_of
-from whet.model.processors import make_room, open_processor
+from whet.model.processors import open_processor
 from whet.model.quantise import quantise
 
 _PROBLEM_TYPES = {
@@ -76,7 +68,7 @@ def load(
         config.id2label = dict(enumerate(labels or [f"LABEL_{i}" for i in range(targets)]))
         config.label2id = {label: i for i, label in config.id2label.items()}
         config.problem_type = _PROBLEM_TYPES[problem]
-    model, unfilled = _read(name, folder, config, kind, quantisation)
+    model, unfilled = read(name, folder, config, kind, quantisation)
     if not kept:
         unfilled |= _draw_answers(model, unfilled, kind)
     # Peft writes this into an adapter as the name of its base model.
@@ -86,72 +78,10 @@ def load(
     return Loaded(model, processor, name, source, fresh)
 
 
-def open_saved(folder: Path, *, targets: int, kind: Kind = "SequenceClassification") -> Loaded:
-    """A model that a run saved: in the layout of transformers, or a peft adapter that names its base model.
-
-    ``targets`` is the width C of its output, which an adapter does not tell; a language model's is that of its
-    vocabulary. Nothing in it is random. Raises ModelError where it is damaged, has another width, or its base model is
-    gone.
-    """
-    name = str(folder)
-    if (folder / ADAPTER_CONFIG).is_file():
-        return _open_adapter(folder, targets, kind)
-    refuse(name, model_problems(folder, kind))
-    with opening(name):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if HEADS[kind].has_labels and config.num_labels != targets:
-        found = f"answers with {config.num_labels} numbers, its recipe with {targets}"
-        raise ModelError(f"model '{name}' {found}; copy the whole run folder anew")
-    model, unfilled = _read(name, folder, config, kind)
-    if unfilled:
-        raise ModelError(f"model '{name}': its weights lack {_few(unfilled)}; copy the folder anew")
-    return Loaded(model, open_processor(name, folder, model, HEADS[kind].reads), name, "folder", ())
-
-
-def _open_adapter(folder: Path, targets: int, kind: Kind) -> Loaded:
-    name = str(folder)
-    refuse(name, adapter_problems(folder))
-    adapter = read_adapter_config(folder)
-    base, base_folder = _base_model(folder, adapter["base_model_name_or_path"], adapter.get("revision"))
-    refuse(base, model_problems(base_folder, kind))
-    with opening(name):
-        config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
-    if HEADS[kind].has_labels:
-        config.num_labels = targets
-    model, unfilled = _read(base, base_folder, config, kind, read_quantisation(folder))
-    with opening(name):
-        wrapped = PeftModel.from_pretrained(model, name, torch_device="cpu")
-    held = tensor_names(folder / ADAPTER_WEIGHTS)
-    absent = get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys() - held
-    absent |= {fresh for fresh in parts_of(wrapped, unfilled).fresh if ".modules_to_save." not in fresh}
-    if absent:
-        raise ModelError(f"model '{name}': neither {ADAPTER_WEIGHTS} nor its base model '{base}' has {_few(absent)}")
-    own = any((folder / file).is_file() for file in PROCESSORS)
-    processor = open_processor(name, folder if own else base_folder, model, HEADS[kind].reads)
-    make_room(processor, wrapped)
-    # An adapter around a model answers to everything that whet asks of a model.
-    return Loaded(cast(PreTrainedModel, wrapped), processor, name, "folder", ())
-
-
-def _base_model(adapter: Path, base: str, revision: str | None) -> tuple[str, Path]:
-    """Name and folder of an adapter's base model, which may have been saved on another computer."""
-    embedded = embedded_text_model()
-    if Path(base).parts[-2:] == (EMBEDDED_PACKAGE, "model") and embedded is not None:
-        return EMBEDDED, embedded
-    try:
-        name, folder, _ = locate(base, revision)
-    except ModelError as error:
-        raise ModelError(
-            f"model '{adapter}' is an adapter and its base model is gone: {error}; put the base model back, or name "
-            f"where it is now as 'base_model_name_or_path' in {adapter / ADAPTER_CONFIG}"
-        ) from error
-    return name, folder
-
-
 # --- opening it -------------------------------------------------------------------------------------------------
 
 
-def _read(
+def read(
     name: str, folder: Path, config: PreTrainedConfig, kind: Kind, quantisation: Quantisation | None = None
 ) -> tuple[PreTrainedModel, set[str]]:
     """The model with its weights, quantised if so asked, and the names of those parameters that no weight filled.
@@ -174,7 +104,7 @@ def _read(
     if 2 * len(absent) > len(body):
         raise ModelError(
             f"model '{name}': the weights file fills only {len(body) - len(absent)} of the {len(body)} tensors of a "
-            f"'{config.model_type}' model, it lacks {_few(absent)}; fetch weights and {CONFIG} from one source"
+            f"'{config.model_type}' model, it lacks {few(absent)}; fetch weights and {CONFIG} from one source"
         )
     unfilled = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
     if quantisation is not None:
@@ -242,7 +172,7 @@ def _random_model(config: PreTrainedConfig, kind: Kind) -> PreTrainedModel:
     return model
 
 
-def _few(names: set[str]) -> str:
+def few(names: set[str]) -> str:
     """The first names of many, and how many more."""
     shown = sorted(names)[:3]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""

@@ -90,7 +90,7 @@ class CausalLm(NextToken):
         return load(name, labels=None, targets=0, problem="next_token", kind="CausalLM", quantisation=quantisation)
 
     def open_saved(self, folder: Path) -> Loaded:
-        from whet.model.load import open_saved
+        from whet.model.saved import open_saved
 
         return open_saved(folder, targets=0, kind="CausalLM")
 

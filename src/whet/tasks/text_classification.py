@@ -81,7 +81,7 @@ class TextClassification(LabelledTexts, AnyModel):
         return load(name, labels=self.labels, targets=targets, problem=self.problem, quantisation=quantisation)
 
     def open_saved(self, folder: Path) -> Loaded:
-        from whet.model.load import open_saved
+        from whet.model.saved import open_saved
 
         return open_saved(folder, targets=len(self.labels or [""]))
 
