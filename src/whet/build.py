@@ -223,17 +223,43 @@ class Predictor:
 
 def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
     """A predictor from a run's resolved recipe and its saved model; raises ModelError where that cannot be loaded."""
-    options = {key: value for key, value in values["task"].items() if key != "name"}
-    task: Task = catalog.build("task", values["task"]["name"], options)
+    task, columns = _task_of(values), _columns_of(values)
     saved = task.open_saved(folder)
     data = values["data"]
-    columns = Columns(tuple(_listed(data["text"]) or ()), tuple(_listed(data["label"]) or ()))
     limit_kernel_caches()
     device = choose_device()
     model: nn.Module = saved.model
     return Predictor(
         model.to(device).eval(), saved.processor, task, columns, device, data.get("encoding"), data.get("delimiter")
     )
+
+
+def beside(first: Predictor, values: Mapping[str, Any], folder: Path, name: str) -> Predictor:
+    """A predictor with another adapter on the model of the first; ``name`` is what peft calls it."""
+    from whet.model.several import add_adapter  # noqa: PLC0415
+
+    processor = add_adapter(first.model, folder, name, first.processor)
+    first.model.to(first.device)
+    return replace(first, processor=processor, task=_task_of(values), columns=_columns_of(values))
+
+
+def _task_of(values: Mapping[str, Any]) -> Task:
+    """The task of a resolved recipe."""
+    options = {key: value for key, value in values["task"].items() if key != "name"}
+    task: Task = catalog.build("task", values["task"]["name"], options)
+    return task
+
+
+def _columns_of(values: Mapping[str, Any]) -> Columns:
+    """The columns of a resolved recipe."""
+    data = values["data"]
+    return Columns(tuple(_listed(data["text"]) or ()), tuple(_listed(data["label"]) or ()))
+
+
+def measured_rows(recipe: Recipe) -> Rows:
+    """The rows that a run of this recipe is measured on at its end."""
+    splits = _data(recipe)[0]
+    return splits["test"] if "test" in splits else splits["validation"]
 
 
 def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Choice]]:

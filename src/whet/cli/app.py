@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from whet.cli.combine import combine
 from whet.cli.evaluate import evaluate
 from whet.cli.explain import explain
 from whet.cli.methods import methods
@@ -57,7 +58,7 @@ def _root(
         raise RecipeError(f"'whet {context.invoked_subcommand}' works in one process; start it without torchrun")
 
 
-for verb in (train, resume, evaluate, predict, methods, explain):
+for verb in (train, resume, evaluate, predict, combine, methods, explain):
     app.command(verb.__name__)(verb)
 
 
