@@ -55,7 +55,7 @@ def add_adapter(model: Any, folder: Path, name: str, processor: Processor) -> Pr
 
 
 def combine(folders: Sequence[Path], weights: Sequence[float], out: Path) -> None:
-    """Write the weighted sum of adapters, which ``refuse_strangers`` let pass, as a new one beside what the first has."""
+    """Write the weighted sum of adapters as a new one; ``refuse_strangers`` has let them pass."""
     configs = [read_adapter_config(folder) for folder in folders]
     tensors = [load_file(folder / ADAPTER_WEIGHTS) for folder in folders]
     config, lora = dict(configs[0]), configs[0]["peft_type"] == "LORA"
