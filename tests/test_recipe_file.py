@@ -15,7 +15,7 @@ from whet import catalog
 from whet import recipe as recipes
 from whet.core import Choice
 from whet.recipe import Recipe
-from whet.sections import Data, Section, Surgery, Training
+from whet.sections import Augment, Data, Section, Surgery, Training
 
 # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -174,12 +174,12 @@ def test_the_schema_refuses_what_whet_refuses(raw: dict[str, Any]) -> None:
 
 
 def test_the_schema_describes_every_option_and_leaves_no_reference_open() -> None:
-    parts: dict[str, type[Section]] = {"data": Data, "surgery": Surgery, "training": Training}
+    parts: dict[str, type[Section]] = {"data": Data, "surgery": Surgery, "augment": Augment, "training": Training}
     sections = {"": SCHEMA, **{name: SCHEMA["$defs"][model.__name__] for name, model in parts.items()}}
     whole: dict[str, type[Section]] = {"": Recipe, **parts}
     for section, model in whole.items():
         described = {name: bool(one.get("description")) for name, one in sections[section]["properties"].items()}
-        described |= {"surgery": True, "training": True} if section == "" else {}
+        described |= {"surgery": True, "augment": True, "training": True} if section == "" else {}
         assert described == dict.fromkeys(model.model_fields, True)
     references = set(re.findall(r"#/\$defs/(\w+)", str(SCHEMA)))
     assert references <= SCHEMA["$defs"].keys()

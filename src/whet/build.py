@@ -18,6 +18,7 @@ from whet.core import (
     Defaults,
     Examples,
     Loaded,
+    Medium,
     Parts,
     Processor,
     Quantisation,
@@ -26,6 +27,7 @@ from whet.core import (
     Stage,
 )
 from whet.data import columns as columns_of
+from whet.data.folder import class_folders
 from whet.data.kinds import task_of
 from whet.data.source import read, read_splits
 from whet.data.split import split, without_leaks
@@ -41,7 +43,7 @@ from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
 from whet.model.processors import make_room
 from whet.model.surgery import operate
-from whet.protocols import Answering, Generating, Method, Quantising, Task
+from whet.protocols import Answering, Augmentation, Augmenting, Generating, Method, Quantising, ReadingFiles, Task
 from whet.recipe import Recipe
 from whet.sections import Surgery
 
@@ -71,6 +73,7 @@ class Prepared:
     """Parts of that model."""
     stages: list[Stage]
     examples: dict[str, Examples]
+    augmentation: Augmentation | None
     settings: Settings
     device: torch.device
     arithmetic: Arithmetic
@@ -86,6 +89,7 @@ class Prepared:
             validation=self.examples["validation"],
             settings=self.settings,
             device=self.device,
+            augmentation=self.augmentation,
             checkpoints=checkpoints,
             arithmetic=self.arithmetic,
             cache_folder=cache_folder(),
@@ -134,6 +138,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         "surgery": recipe.surgery.model_dump(),
         "task": {"name": task_name},
         "method": {"name": method_name, **_set(catalog.settings(method))},
+        **({"augment": wanted} if (wanted := _wanted(recipe)) else {}),
         "training": resolve.training_values(recipe, method.defaults, task.metric),
         "seed": recipe.seed,
     }
@@ -169,6 +174,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         parts=parts,
         stages=stages,
         examples=examples,
+        augmentation=_augmentation(recipe, task_name, task, splits["train"], columns, loaded.processor),
         settings=Settings(
             **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision")}, seed=recipe.seed
         ),
@@ -190,8 +196,21 @@ class Predictor:
     encoding: str | None = None
     delimiter: str | None = None
 
+    @property
+    def medium(self) -> Medium | None:
+        """What the files hold that the model reads; None where it reads texts."""
+        return self.task.medium if isinstance(self.task, ReadingFiles) else None
+
     def read(self, path: str | Path) -> Rows:
-        """The rows of a new file: UTF-8, or else in the encoding of the training data; raises DataError."""
+        """The rows of a new file: UTF-8, or else in the encoding of the training data; raises DataError.
+
+        A model that reads files takes folders with one for each class, too: the test part where there is one.
+        """
+        if self.medium is not None and Path(path).is_dir():
+            parts = class_folders(Path(path), None)
+            rows = parts.get("test", parts["train"])
+            names = (*self.columns.text, *self.columns.label)
+            return replace(rows, columns=dict(zip(names, rows.columns.values(), strict=False)))
         delimiter = self.delimiter if Path(path).suffix.lower() == ".csv" else None
         if self.encoding is None:
             return read(path, delimiter=delimiter)
@@ -282,7 +301,8 @@ def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Cho
             columns_of.check(rows, columns)
         splits[side], dropped = task.usable(rows, columns, drop=data.incomplete == "drop")
         if dropped:
-            reason = f"{dropped} rows of {rows.source} without a text or a label were dropped"
+            lacking = f"a {task.medium} that can be read" if isinstance(task, ReadingFiles) else "a text"
+            reason = f"{dropped} rows of {rows.source} without {lacking} or a label were dropped"
             decided.append(Choice(f"data.{side}", len(splits[side]), "inferred", reason))
     shares = {"validation": data.validation_share, "test": data.test_share}
     shares = {side: share for side, share in shares.items() if side not in splits and share > 0}
@@ -340,6 +360,26 @@ def _asked(recipe: Recipe) -> Method | None:
         why = f"method '{recipe.method.name}' leaves the pre-trained weights as they are; leave it out"
         raise RecipeError(*(f"training.{name}: {why}" for name in idle))
     return method
+
+
+def _augmentation(
+    recipe: Recipe, name: str, task: Task, rows: Rows, columns: Columns, processor: Processor
+) -> Augmentation | None:
+    """What changes the training rows at random; None where the recipe leaves them as they are."""
+    wanted = _wanted(recipe)
+    if not wanted:
+        return None
+    if not isinstance(task, Augmenting):
+        raise RecipeError(f"augment: task '{name}' does not change its training rows; leave the section out")
+    if idle := [option for option in wanted if option not in task.changes]:
+        known = ", ".join(task.changes)
+        raise RecipeError(*(f"augment.{option}: is nothing for task '{name}', which knows {known}" for option in idle))
+    return task.augmentation(wanted, rows, columns, processor)
+
+
+def _wanted(recipe: Recipe) -> dict[str, Any]:
+    """The random changes that a recipe asks for."""
+    return recipe.augment.model_dump(exclude_defaults=True)
 
 
 def _quantisation(method: object) -> Quantisation | None:

@@ -34,6 +34,9 @@ Scores: TypeAlias = dict[str, float]
 
 Problem: TypeAlias = Literal["single_label", "multi_label", "regression", "next_token"]
 
+Medium: TypeAlias = Literal["picture", "sound"]
+"""What the files hold that rows name."""
+
 Processor: TypeAlias = Any
 """What turns rows into a model's input: a tokenizer, an image processor or a feature extractor of transformers, which
 have ``save_pretrained`` in common and nothing else."""
@@ -69,6 +72,8 @@ class Rows:
     """Line or record number of every row in its source, counted from 1 as an editor shows it."""
     folder: Path | None = None
     """Where paths in its cells start; None is the current folder."""
+    content: Sequence[str] | None = None
+    """What the files of each row hold, in a digest; None where its cells say all."""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -77,7 +82,8 @@ class Rows:
         """The rows at ``indices``, in that order."""
         chosen = list(indices)
         columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
-        return replace(self, columns=columns, places=[self.places[i] for i in chosen])
+        content = None if self.content is None else [self.content[i] for i in chosen]
+        return replace(self, columns=columns, places=[self.places[i] for i in chosen], content=content)
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,8 @@ class Examples:
     """Name of the model's argument to the value that pads it."""
     truncated: int = 0
     """Rows that were longer than the limit and lost their end."""
+    reading: str = ""
+    """How the values become the model's input, where a batch is not just the values: stored outputs depend on it."""
 
     def __len__(self) -> int:
         return len(self.lengths)

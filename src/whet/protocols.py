@@ -5,10 +5,10 @@ Shape letters are those of ``whet.core``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from whet.core import (
     Defaults,
     Examples,
     Loaded,
+    Medium,
     Parts,
     Problem,
     Processor,
@@ -194,4 +195,50 @@ class Generating(Protocol):
 
     def illustrate(self, examples: Examples, processor: Processor) -> list[tuple[str, bool]]:
         """The first example as the model reads it, in pieces that are learned and pieces that are not."""
+        ...
+
+
+@runtime_checkable
+class ReadingFiles(Protocol):
+    """A task whose rows are files, or name them."""
+
+    @property
+    def medium(self) -> Medium:
+        """What the files hold."""
+        ...
+
+
+Draws: TypeAlias = Sequence[np.random.Generator]
+"""(B,) the random numbers of some rows. They follow from the seed, the epoch and the row alone: micro-batches, more
+processes, and taking up a run again change nothing."""
+
+
+class Augmentation(Protocol):
+    """Random changes of training rows, with everything decided."""
+
+    def collate(self, examples: Examples, indices: np.ndarray, draws: Draws) -> Batch:
+        """As a task's ``collate``; what becomes of each row is drawn from its own random numbers."""
+        ...
+
+    def illustrate(self, examples: Examples, draws: Callable[[int, np.ndarray], Draws], folder: Path) -> str:
+        """Show a few rows as the model will see them, in a file of ``folder`` or in words; returns what to tell.
+
+        ``draws`` takes an epoch and row numbers.
+        """
+        ...
+
+
+@runtime_checkable
+class Augmenting(Protocol):
+    """A task that can change its training rows at random."""
+
+    @property
+    def changes(self) -> Collection[str]:
+        """The options of a recipe's section ``augment`` that it knows."""
+        ...
+
+    def augmentation(
+        self, options: Mapping[str, Any], rows: Rows, columns: Columns, processor: Processor
+    ) -> Augmentation:
+        """What changes these training rows; ``options`` are those that the recipe sets. Raises RecipeError."""
         ...

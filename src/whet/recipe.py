@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from whet import catalog
 from whet.core import Choice
 from whet.errors import RecipeError, did_you_mean
-from whet.sections import RISING, SCHEDULES, Data, Section, Surgery, Training
+from whet.sections import RISING, SCHEDULES, Augment, Data, Section, Surgery, Training
 
 HUB = "hub:"
 """Prefix of a data set on a model hub, as in ``hub:owner/name``."""
@@ -57,6 +57,7 @@ class Recipe(Section):
     """Kind of problem; inferred from the columns if not named."""
     method: Annotated[Variant, BeforeValidator(_named)] | None = None
     """Way to fine-tune; advised from the model's size if not named."""
+    augment: Augment = Augment()
     training: Training = Training()
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of splits, new weights, order of rows and dropout."""
@@ -66,6 +67,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "": Recipe,
     "data.": Data,
     "surgery.": Surgery,
+    "augment.": Augment,
     "training.": Training,
 }
 
@@ -156,7 +158,12 @@ def put(raw: dict[str, Any], keys: list[str], value: object) -> None:
 
 def given(recipe: Recipe) -> set[str]:
     """Dotted paths of all values that the user set; a null that leaves a value open sets nothing."""
-    sections: dict[str, Section] = {"data": recipe.data, "surgery": recipe.surgery, "training": recipe.training}
+    sections: dict[str, Section] = {
+        "data": recipe.data,
+        "surgery": recipe.surgery,
+        "augment": recipe.augment,
+        "training": recipe.training,
+    }
     paths = _set_in(recipe) - {*sections, *catalog.FOLDERS}
     paths |= {f"{name}.{key}" for name, section in sections.items() for key in _set_in(section)}
     for kind, variant in (("task", recipe.task), ("method", recipe.method)):
@@ -286,7 +293,7 @@ def _hint(problem: ErrorDetails) -> str:
             return f"; known are: {', '.join(catalog.names('task' if path == ['task'] else 'method'))}"
         return "; name a file, as in 'whet train reviews.csv'"
     if problem["type"] in ("model_type", "model_attributes_type"):
-        return "" if word in ("surgery", "training") else ", or a name"
+        return "" if word in ("surgery", "augment", "training") else ", or a name"
     if problem["type"] != "extra_forbidden":
         return ""
     if path[:2] == ["training", "schedule"]:

@@ -214,6 +214,36 @@ class Data(Section):
     """What to do with rows without a text or a label."""
 
 
+def _range(value: object) -> object:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(one, int | float) for one in value):
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError("should be two shares, the smaller one first, above 0 and up to 1, such as [0.6, 1.0]")
+    elif value is not None:
+        raise ValueError("should be a list of two shares, such as [0.6, 1.0]")
+    return value
+
+
+class Augment(Section):
+    """Random changes of training rows, drawn anew in every epoch; without a word of them there are none."""
+
+    flip: float = Field(0.0, ge=0, le=1)
+    """Pictures: probability of being mirrored, left to right."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Pictures: most degrees of a turn, to either side."""
+    crop: Annotated[list[float] | None, BeforeValidator(_range)] = None
+    """Pictures: least and largest share of the area that is cut out and stretched to the whole, such as [0.6, 1.0]."""
+    colour: float = Field(0.0, ge=0, lt=1)
+    """Pictures: how far brightness, contrast and saturation go, up or down, such as 0.3."""
+    erase: float = Field(0.0, ge=0, le=1)
+    """Pictures: probability that a rectangle becomes noise (Zhong et al. 2020, arXiv 1708.04896)."""
+    mixup: float = Field(0.0, ge=0, le=10)
+    """Pictures: alpha of the Beta distribution by which two rows and their labels are blended, such as 0.2 (Zhang et
+    al. 2018, arXiv 1710.09412)."""
+    cutmix: float = Field(0.0, ge=0, le=10)
+    """Pictures: alpha of the Beta distribution of the part that is replaced by a piece of another row, with the same
+    part of its label, such as 1.0 (Yun et al. 2019, arXiv 1905.04899); beside mixup each row has one of the two."""
+
+
 class Training(Section):
     """How to train; what is left out comes from the method's own defaults."""
 

@@ -8,7 +8,7 @@ import typer
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
-    data: Annotated[Path, typer.Argument(help="A file with the columns of the training data.")],
+    data: Annotated[Path, typer.Argument(help="A file as for training, or a folder for each class.")],
     to: Annotated[
         Path | None, typer.Option(help="Write the rows with their answers to this csv, tsv or jsonl file.")
     ] = None,

@@ -5,7 +5,7 @@ Knows no file format and no task.
 
 import math
 
-from whet.core import Columns, Rows
+from whet.core import Columns, Medium, Rows
 from whet.data.problems import at, first_few
 from whet.errors import DataError
 from whet.protocols import COMPLETE
@@ -17,13 +17,17 @@ def complete(
     *,
     drop: bool,
     way_out: str = COMPLETE,
+    medium: Medium | None = None,
 ) -> tuple[Rows, int]:
     """The rows that have all their texts and labels, and how many others there were.
 
     Blank strings, None and NaN are missing; an empty list is a label (none of the classes applies). Raises DataError
-    where a row lacks something and ``drop`` is False, where nothing is left, and where a text is no text.
+    where a row lacks something and ``drop`` is False, where nothing is left, and where a text is no text. Of a
+    ``medium`` there are files, or paths, in place of texts.
     """
-    _check_types(rows, columns)
+    part = medium or "text"
+    if medium is None:
+        _check_types(rows, columns)
     textless = _lacking(rows, columns.text)
     unlabelled = _lacking(rows, columns.label)
     missing = set(textless) | set(unlabelled)
@@ -31,14 +35,14 @@ def complete(
         return rows, 0
     if len(missing) == len(rows):
         raise DataError(
-            f"not one of the {len(rows):,} rows of {rows.source} has both a text and a label{_hint(columns)}"
+            f"not one of the {len(rows):,} rows of {rows.source} has both a {part} and a label{_hint(columns)}"
         )
     if drop:
         return rows.take(i for i in range(len(rows)) if i not in missing), len(missing)
     problems = [
-        f"{rows.source}: {_have(len(indices))} no {part} in {_named(names)}: "
+        f"{rows.source}: {_have(len(indices))} no {what} in {_named(names)}: "
         f"{at(rows.source, [rows.places[i] for i in indices])}"
-        for part, names, indices in (("text", columns.text, textless), ("label", columns.label, unlabelled))
+        for what, names, indices in ((part, columns.text, textless), ("label", columns.label, unlabelled))
         if indices
     ]
     raise DataError(*problems, way_out)

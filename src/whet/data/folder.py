@@ -61,6 +61,12 @@ def table_files(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, Path],
     return chosen, [path for path in files if path not in chosen.values()]
 
 
+def holds_parts(folder: Path) -> bool:
+    """Whether a folder has training rows in a folder of their own, with a folder for each class."""
+    parts = parts_of(path.name for path in _visible(folder) if path.is_dir())
+    return any(class_files(folder / name)[0] for name in parts.get("train", []))
+
+
 def class_folders(folder: Path, encoding: str | None) -> dict[str, Rows]:
     """Part to rows of ``CLASS/*.txt``, columns ``text`` and ``label``; all rows are train where no part is named.
 

@@ -15,5 +15,6 @@ def task_of(rows: Rows) -> tuple[str, str]:
         return "causal_lm", why
     if (found := media_column(rows)) is not None:
         column, medium = found
-        return _OF_MEDIA[medium], f"column '{column}' names {medium}s"
+        named = any(isinstance(value, str) for value in rows.columns[column])
+        return _OF_MEDIA[medium], f"column '{column}' {'names' if named else 'holds'} {medium}s"
     return "text_classification", "there are texts and labels"

@@ -10,7 +10,7 @@ from pathlib import Path
 from whet.core import Choice, Rows
 from whet.data.decode import decode, read_bytes
 from whet.data.delimited import read_delimited
-from whet.data.folder import class_folders, table_files
+from whet.data.folder import class_folders, holds_parts, parts_of, table_files
 from whet.data.hub import PREFIX, read_hub
 from whet.data.passages import read_passages
 from whet.data.problems import first_few
@@ -78,6 +78,10 @@ def read_splits(
 def _read_folder(folder: Path, encoding: str | None) -> tuple[dict[str, Rows], dict[str, Path], list[Choice]]:
     """Rows that are read already, files that are still to read, and how the folder was understood."""
     files, unused = table_files(folder, SUFFIXES)
+    index = [path for path in files.values() if not parts_of([path.stem])]
+    if index and holds_parts(folder):
+        # A list of the files that stand in folders beside it.
+        files, unused = {}, index
     if files:
         tail = f"; not used: {first_few([path.name for path in unused])}" if unused else ""
         reasons = {part: f"{folder.name}/{path.name}, by its name" for part, path in files.items()}
@@ -90,7 +94,8 @@ def _read_folder(folder: Path, encoding: str | None) -> tuple[dict[str, Rows], d
     for part, rows in splits.items():
         classes = len(set(rows.columns["label"]))
         place = folder if len(splits) == 1 and rows.source == folder.name else folder / rows.source
-        reason = f"{len(rows):,} files in {classes} folders of {rows.source}; a folder's name is the label"
+        tail = f"; not used: {first_few([path.name for path in unused])}" if unused and part == "train" else ""
+        reason = f"{len(rows):,} files in {classes} folders of {rows.source}; a folder's name is the label{tail}"
         choices.append(Choice(f"data.{part}", str(place), "inferred", reason))
     return splits, {}, choices
 

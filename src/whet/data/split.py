@@ -37,7 +37,7 @@ def split(rows: Rows, columns: Columns, *, validation: float, test: float, seed:
     strata = _strata(rows, columns)
     count = int(component.max(initial=-1)) + 1
     if count < len(sides):
-        kind = "group" if columns.group is not None else "different text"
+        kind = "group" if columns.group is not None else f"different {_text(rows)}"
         made = f"only {count} {kind}{'' if count == 1 else 's'}"
         raise DataError(
             f"{rows.source} cannot be split into {' and '.join(sides)}: its {len(rows):,} rows make {made}, "
@@ -48,7 +48,8 @@ def split(rows: Rows, columns: Columns, *, validation: float, test: float, seed:
     if empty:
         raise DataError(
             f"{rows.source} cannot be split: no row would be left for {' and '.join(empty)}, since the "
-            f"{int(strata.max()) + 1} classes of its {len(rows):,} rows have too few different texts each; {_WAY_OUT}"
+            f"{int(strata.max()) + 1} classes of its {len(rows):,} rows have too few different {_text(rows)}s each; "
+            f"{_WAY_OUT}"
         )
     return {name: rows.take(np.flatnonzero(side == position).tolist()) for position, name in enumerate(sides)}
 
@@ -87,7 +88,7 @@ def _without(rows: Rows, other: Rows, columns: Columns, side: str) -> tuple[Rows
         )
     reasons = []
     for number, what in (
-        (sum(same_text), "text"),
+        (sum(same_text), _text(rows)),
         (sum(g and not t for g, t in zip(same_group, same_text, strict=True)), f"'{columns.group}'"),
     ):
         if number:
@@ -110,8 +111,15 @@ def _check_shares(validation: float, test: float) -> None:
         raise DataError(*problems)
 
 
+def _text(rows: Rows) -> str:
+    """What to call that which the model reads of a row."""
+    return "text" if rows.content is None else "content"
+
+
 def _text_keys(rows: Rows, columns: Columns) -> list[Hashable]:
-    """(N,) what makes two rows the same text: case, white space and Unicode composition do not count."""
+    """(N,) what makes two rows the same: of texts case, white space and Unicode composition do not count."""
+    if rows.content is not None:
+        return list(rows.content)
     sides = [[_normalised(value) for value in rows.columns[name]] for name in columns.text]
     return list(sides[0]) if len(sides) == 1 else list(zip(*sides, strict=True))
 

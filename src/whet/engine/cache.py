@@ -99,6 +99,9 @@ def open_cache(
     depth = frozen_depth(job.parts, mask)
     if not depth or job.settings.cache == "off":
         return None
+    if job.augmentation is not None:
+        yield NotStored(step, "augment changes the training rows in every epoch")
+        return None
     started = time.perf_counter()
     prefix, refusal = _find_prefix(job, mask)
     if prefix is None:
@@ -180,11 +183,12 @@ def prefix_key(model: nn.Module, mask: Mask, prefix: Prefix, arithmetic: str) ->
 def row_digests(examples: Examples, rows: np.ndarray) -> np.ndarray:
     """(len(rows),) what the model reads of each row, in 16 bytes."""
     columns = [(name.encode(), examples.inputs[name]) for name in sorted(examples.inputs)]
-    return np.array([_row_digest(columns, int(row)) for row in rows], dtype=DIGEST)
+    reading = examples.reading.encode()
+    return np.array([_row_digest(reading, columns, int(row)) for row in rows], dtype=DIGEST)
 
 
-def _row_digest(columns: list[tuple[bytes, Ragged]], row: int) -> bytes:
-    digest = hashlib.blake2b(digest_size=DIGEST.itemsize)
+def _row_digest(reading: bytes, columns: list[tuple[bytes, Ragged]], row: int) -> bytes:
+    digest = hashlib.blake2b(reading, digest_size=DIGEST.itemsize)
     for name, values in columns:
         numbers = values[row]
         digest.update(b"%s %s %d " % (name, numbers.dtype.str.encode(), len(numbers)))

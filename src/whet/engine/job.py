@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
-from whet.core import Examples, Parts, Stage
+from whet.core import Batch, Examples, Parts, Stage
+from whet.data.augment.draws import draws
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import ALONE, Processes
-from whet.protocols import Task
+from whet.protocols import Augmentation, Task
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Job:
     validation: Examples
     settings: Settings
     device: torch.device
+    augmentation: Augmentation | None = None
+    """What changes the training rows, in every epoch anew; None leaves them as they are."""
     checkpoints: Path | None = None
     """Where checkpoints go; None keeps none."""
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
@@ -84,3 +88,9 @@ class Job:
     stop: StopRequest = field(default_factory=StopRequest)
     processes: Processes = ALONE
     """Those that take each step together."""
+
+    def batch(self, rows: np.ndarray, epoch: int) -> Batch:
+        """Training rows as the model reads them in an epoch."""
+        if self.augmentation is None:
+            return self.task.collate(self.train, rows)
+        return self.augmentation.collate(self.train, rows, draws(self.settings.seed, epoch, rows))

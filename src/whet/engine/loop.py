@@ -221,7 +221,7 @@ class _Run:
         own = job.processes.share(indices)
         micro = settings.micro_batch_size or len(indices)
         parts = [own[i : i + micro] for i in range(0, len(own), micro)]
-        batches = [job.task.collate(job.train, part) for part in parts]
+        batches = [job.batch(part, progress.step // self.steps_per_epoch) for part in parts]
         weight, tokens = job.processes.total(sum(b.weight for b in batches), sum(b.tokens for b in batches))
         # Rows that count for nothing, such as texts without a labelled token, give a loss of 0, not of 0 / 0.
         weight, loss = weight or 1.0, 0.0

@@ -85,3 +85,27 @@ def score(
     predictions = predict(model, task, examples, device, forward, processes)
     scores = task.score(predictions.values, examples)
     return scores if predictions.loss is None else {**scores, "loss": predictions.loss}
+
+
+def features(
+    model: nn.Module, layer: str, task: Task, examples: Examples, rows: np.ndarray, device: torch.device
+) -> np.ndarray:
+    """(len(rows), ...) what a layer of the model reads of these rows; the model is left in eval mode."""
+    model.eval()
+    read: list[torch.Tensor] = []
+
+    def note(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        read.append(arguments[0].detach().float().cpu())
+
+    hook = model.get_submodule(layer).register_forward_pre_hook(note)
+    batches = sorted_batches(examples.lengths[rows], tokens_at_once(device))
+    try:
+        with torch.inference_mode():
+            for chosen in batches:
+                model(**task.collate(examples, rows[chosen]).to(device).inputs)
+    finally:
+        hook.remove()
+    found = torch.cat(read).numpy()
+    in_order = np.empty_like(found)
+    in_order[np.concatenate(batches)] = found
+    return in_order

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, make_union
+from sklearn.preprocessing import StandardScaler
 
 from whet import metrics
 from whet.core import Problem, Scores
@@ -53,6 +54,33 @@ def baselines(
     return {name: _score(problem, answer, test_targets) for name, answer in answers.items()}
 
 
+def of_features(
+    problem: Problem,
+    train_features: np.ndarray | None,
+    train_targets: np.ndarray,
+    test_features: np.ndarray | None,
+    test_targets: np.ndarray,
+    *,
+    classes: int,
+    learned: np.ndarray | None = None,
+) -> dict[str, Scores]:
+    """Test scores of ``majority``, and of ``features``: a linear model over what a frozen pre-trained body returns.
+
+    Features are (N, D), those of the training rows for the rows ``learned`` alone; None has no such baseline. Logistic
+    regression, or ridge regression for values, learns from features of mean 0 and deviation 1.
+    """
+    constant = _constant(problem, train_targets, classes)
+    answers = {"majority": np.repeat(constant, len(test_targets), axis=0)}
+    if train_features is not None and test_features is not None:
+        scaler = StandardScaler().fit(train_features)
+        train, test = scaler.transform(train_features), scaler.transform(test_features)
+        targets = train_targets if learned is None else train_targets[learned]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            answers["features"] = _linear(problem, train, targets, test, classes, strength=0.1)
+    return {name: _score(problem, answer, test_targets) for name, answer in answers.items()}
+
+
 def _constant(problem: Problem, targets: np.ndarray, classes: int) -> np.ndarray:
     """(1, C) share of every class or label, or (1,) the mean value."""
     shares: np.ndarray
@@ -78,24 +106,31 @@ def _tfidf(
         except ValueError:  # scikit-learn's word for an empty vocabulary
             return None
         test = features.transform([text[:LONGEST_TEXT] for text in test_texts])
-        if problem == "single_label":
-            return _probabilities(train, train_targets, test, classes)
-        if problem == "multi_label":
-            return np.stack(
-                [_probabilities(train, label, test, 2)[:, 1] for label in train_targets.T.astype(int)], axis=1
-            )
-        values: np.ndarray = Ridge(alpha=1.0).fit(train, train_targets).predict(test)
-        return values
+        return _linear(problem, train, train_targets, test, classes, strength=3.0)
 
 
-def _probabilities(train: Any, targets: np.ndarray, test: Any, classes: int) -> np.ndarray:
-    """(N, C) probabilities for sparse (N, features) rows; a class that never occurs has none."""
+def _linear(
+    problem: Problem, train: Any, targets: np.ndarray, test: Any, classes: int, *, strength: float
+) -> np.ndarray:
+    """(N, C) probabilities or (N,) values of a linear model; a higher ``strength`` fits classes closer."""
+    if problem == "single_label":
+        return _probabilities(train, targets, test, classes, strength)
+    if problem == "multi_label":
+        flags = targets.T.astype(int)
+        return np.stack([_probabilities(train, flag, test, 2, strength)[:, 1] for flag in flags], axis=1)
+    values: np.ndarray = Ridge(alpha=1.0).fit(train, targets).predict(test)
+    return values
+
+
+def _probabilities(train: Any, targets: np.ndarray, test: Any, classes: int, strength: float) -> np.ndarray:
+    """(N, C) probabilities for (N, features) rows; a class that never occurs has none."""
     occurring = np.unique(targets)
     probabilities = np.zeros((test.shape[0], classes))
     if len(occurring) == 1:
         probabilities[:, occurring] = 1.0
     else:
-        probabilities[:, occurring] = LogisticRegression(C=3.0, max_iter=200).fit(train, targets).predict_proba(test)
+        model = LogisticRegression(C=strength, max_iter=200).fit(train, targets)
+        probabilities[:, occurring] = model.predict_proba(test)
     return probabilities
 
 

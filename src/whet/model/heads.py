@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+)
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
-Kind: TypeAlias = Literal["SequenceClassification", "CausalLM"]
+Kind: TypeAlias = Literal["SequenceClassification", "CausalLM", "ImageClassification"]
 """The ending of the class of transformers that builds the model, as in ``AutoModelForCausalLM``."""
 
 Reads: TypeAlias = Literal["texts", "pictures", "sound"]
@@ -54,5 +59,13 @@ HEADS: Mapping[Kind, Head] = {
         "choose a decoder, such as one of GPT-2, Llama, Qwen, Gemma or SmolLM",
         "texts",
         has_labels=False,
+    ),
+    "ImageClassification": Head(
+        AutoModelForImageClassification,
+        frozenset(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        "classify pictures",
+        "choose a model for pictures, such as one of ViT, ResNet, ConvNeXt, Swin or MobileNetV2",
+        "pictures",
+        has_labels=True,
     ),
 }

@@ -58,6 +58,10 @@ def load(
     layer is drawn anew from torch's present seed and listed in ``fresh``. A tokenizer without padding pads with its end
     token, and never reads more tokens than the model has positions. Raises ModelError, naming everything that is wrong.
     """
+    if name is None and HEADS[kind].reads != "texts":
+        raise ModelError(
+            f"no model is named, and none that reads {HEADS[kind].reads} is embedded; {HEADS[kind].way_out}"
+        )
     name, folder, source = locate(name, revision)
     refuse(name, model_problems(folder, kind))
     with opening(name):

@@ -26,8 +26,10 @@ def open_processor(name: str, folder: Path, model: PreTrainedModel, reads: Reads
     if reads == "texts":
         return _tokenizer(name, folder, model)
     kind: Any = AutoImageProcessor if reads == "pictures" else AutoFeatureExtractor
+    # Pillow everywhere: torchvision resizes a little differently, and whoever loads the model may not have it.
+    options = {"backend": "pil"} if reads == "pictures" else {}
     with opening(f"{name}: its preprocessor"):
-        processor: Processor = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        processor: Processor = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
     return processor
 
 

@@ -21,15 +21,20 @@ from whet.errors import WhetError
 from whet.report.progress import Progress
 from whet.report.writing import count, duration, plain, score, share, size
 
-__all__ = ["Progress", "Results", "decisions", "illustration", "problems", "results"]
+__all__ = ["Progress", "Results", "decisions", "illustration", "problems", "remark", "results"]
 
 BASELINES = {
     "majority": "always the most frequent answer",
     "tfidf": "TF-IDF + logistic regression",
+    "features": "frozen features + logistic regression",
     "pretrained": "the model before fine-tuning",
     "frequencies": "how frequent each token is",
 }
-VALUE_BASELINES = {"majority": "always the mean", "tfidf": "TF-IDF + ridge regression"}
+VALUE_BASELINES = {
+    "majority": "always the mean",
+    "tfidf": "TF-IDF + ridge regression",
+    "features": "frozen features + ridge regression",
+}
 ROW_SHARES = ("accuracy", "subset_accuracy")
 """Metrics that are a share of rows, so that their standard error follows from the number of rows."""
 LONGEST_EXAMPLE = 700
@@ -107,6 +112,13 @@ def illustration(console: Console, pieces: Sequence[tuple[str, bool]]) -> None:
         if not room:
             break
     console.print(Padding(shown, (0, 0, 1, 2)))
+
+
+def remark(console: Console, text: str) -> None:
+    """Print a line beside the decisions; nothing where there is nothing to tell."""
+    if text:
+        console.print(Text(plain(text), style="dim"), soft_wrap=True)
+        console.print()
 
 
 def results(console: Console, table: Results) -> None:

@@ -1,5 +1,6 @@
 """The model card: what the model is, how it was made, how well it does, how to load it without whet."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,8 +8,18 @@ from whet.core import Scores
 
 CLASSES = {
     "causal_lm": "CausalLM",
+    "image_classification": "ImageClassification",
     "text_classification": "SequenceClassification",
 }
+
+READERS = {"image_classification": ("processor", "AutoImageProcessor")}
+"""Tasks that read something other than texts: what turns it into numbers, and what opens that."""
+
+READ = {"image_classification": "Pictures"}
+"""What such a task reads."""
+
+KNOWN_TO_PEFT = ("CausalLM", "SequenceClassification")
+"""Kinds of models for which peft has a class that opens base and adapter at once."""
 
 OWN_KINDS = ("adapter", "p_tuning", "prefix", "prompt")
 """Methods whose adapters peft does not know by itself, on some models at least."""
@@ -42,7 +53,7 @@ def card(
         "",
         "## Data",
         "",
-        f"Text from {_names(data['columns']['text'])}{_answers(data['columns']['label'])}.",
+        f"{READ.get(task['name'], 'Text')} from {_names(data['columns']['text'])}{_answers(data['columns']['label'])}.",
         "",
         *(f"- {name}: {split['rows']:,} rows from {split['source']}" for name, split in data["splits"].items()),
         "",
@@ -68,34 +79,38 @@ def _table(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[str]:
+    """What a reader types; with classes that peft knows in one line, else the base model first."""
     kind = CLASSES[values["task"]["name"]]
+    reader, opens = READERS.get(values["task"]["name"], ("tokenizer", "AutoTokenizer"))
+    processor = f'{reader} = {opens}.from_pretrained("model")'
     if not adapter:
-        return [
-            f"from transformers import AutoModelFor{kind}, AutoTokenizer",
-            f'model = AutoModelFor{kind}.from_pretrained("model")',
-            'tokenizer = AutoTokenizer.from_pretrained("model")',
-        ]
+        names = sorted((f"AutoModelFor{kind}", opens))
+        loading = [f'model = AutoModelFor{kind}.from_pretrained("model")']
+        return [f"from transformers import {', '.join(names)}", *loading, processor]
     classes = len(values["task"].get("labels") or [1])
     width = f", num_labels={classes}" if kind.endswith("Classification") else ""
+    own = values["method"]["name"] in OWN_KINDS
+    lines = ["import whet  # tells peft of this kind of adapter"] if own else []
+    config = ', quantization_config=config, dtype="float32"' if quantised else ""
+    names = [opens, *(["BitsAndBytesConfig"] if quantised else [])]
     if quantised:
-        return [
-            "import json",
-            f"from peft import AutoPeftModelFor{kind}",
-            "from transformers import AutoTokenizer, BitsAndBytesConfig",
-            'with open("model/quantization_config.json") as file:',
-            "    config = BitsAndBytesConfig.from_dict(json.load(file))",
-            f"model = AutoPeftModelFor{kind}.from_pretrained(",
-            f'    "model"{width}, quantization_config=config, dtype="float32"',
+        lines = ["import json"]
+    if kind in KNOWN_TO_PEFT:
+        lines += [f"from peft import AutoPeftModelFor{kind}", f"from transformers import {', '.join(names)}"]
+        loading = [f'model = AutoPeftModelFor{kind}.from_pretrained("model"{width}{config})']
+    else:
+        names = sorted([*names, f"AutoModelFor{kind}"])
+        lines += ["from peft import PeftModel", f"from transformers import {', '.join(names)}"]
+        loading = [
+            f"base = AutoModelFor{kind}.from_pretrained(",
+            f"    {json.dumps(values['model'])}{width}, ignore_mismatched_sizes=True{config}",
             ")",
-            'tokenizer = AutoTokenizer.from_pretrained("model")',
+            'model = PeftModel.from_pretrained(base, "model")',
         ]
-    return [
-        *(["import whet  # tells peft of this kind of adapter"] if values["method"]["name"] in OWN_KINDS else []),
-        f"from peft import AutoPeftModelFor{kind}",
-        "from transformers import AutoTokenizer",
-        f'model = AutoPeftModelFor{kind}.from_pretrained("model"{width})',
-        'tokenizer = AutoTokenizer.from_pretrained("model")',
-    ]
+    if quantised:
+        lines += ['with open("model/quantization_config.json") as file:']
+        lines += ["    config = BitsAndBytesConfig.from_dict(json.load(file))"]
+    return [*lines, *loading, processor]
 
 
 def _answers(names: list[str]) -> str:

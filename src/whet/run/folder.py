@@ -5,6 +5,7 @@
     recipe.yaml           resolved, with the reason of every decision; runs again as it is
     environment.json      versions and machine
     data.json             fingerprints, columns, sizes of the splits
+    augmented.png         a few training pictures as the model sees them, where they are changed at random
     events.jsonl          everything that happened, a line each
     checkpoints/          until the run has finished
     model/                the best weights, in the layout of transformers or peft
@@ -231,4 +232,6 @@ def fingerprint(rows: Rows) -> str:
     digest = hashlib.sha256()
     for name, values in sorted(rows.columns.items()):
         digest.update(json.dumps([name, values], ensure_ascii=False, default=str).encode())
+    if rows.content is not None:
+        digest.update(json.dumps(list(rows.content)).encode())
     return digest.hexdigest()

@@ -6,10 +6,19 @@ import numpy as np
 from torch import nn
 
 from whet.build import Prepared
-from whet.core import Rows, Scores
-from whet.engine.predict import score
+from whet.core import Examples, Rows, Scores
+from whet.engine.predict import features, score
 from whet.evaluate.baselines import baselines as of_classes
+from whet.evaluate.baselines import of_features
 from whet.evaluate.untrained import frequencies
+from whet.model.parts import parts_of
+from whet.protocols import ReadingFiles
+
+LEARNED = 2000
+"""Training rows from which the baseline over features learns at most: each takes a pass through the model."""
+
+MATRIX = 2
+"""Axes of features that are one row of numbers for each row."""
 
 
 def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
@@ -23,15 +32,35 @@ def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
     assert isinstance(train.targets, np.ndarray)
     assert isinstance(test.targets, np.ndarray)
     assert prepared.task.problem is not None
+    classes = len(prepared.values["task"].get("labels") or [])
+    if isinstance(prepared.task, ReadingFiles):
+        few = np.arange(len(train))
+        if len(few) > LEARNED:
+            few = np.sort(np.random.default_rng(prepared.settings.seed).choice(few, LEARNED, replace=False))
+        seen, new = _features(prepared, train, few), _features(prepared, test, np.arange(len(test)))
+        return of_features(prepared.task.problem, seen, train.targets, new, test.targets, classes=classes, learned=few)
     return of_classes(
         prepared.task.problem,
         _texts(prepared.splits["train"], prepared.columns.text),
         train.targets,
         _texts(prepared.splits[measured], prepared.columns.text),
         test.targets,
-        classes=len(prepared.values["task"].get("labels") or []),
+        classes=classes,
         seed=prepared.settings.seed,
     )
+
+
+def _features(prepared: Prepared, examples: Examples, rows: np.ndarray) -> np.ndarray | None:
+    """(len(rows), D) what the last layer reads before anything is fine-tuned; None where that is unclear."""
+    loaded = prepared.task.open_model(prepared.values["model"])
+    parts = parts_of(loaded.model)
+    answers = parts.answers
+    layers = [name for name in parts.linear if f"{name}.weight" in answers]
+    if not layers:
+        return None
+    model: nn.Module = loaded.model
+    found = features(model.to(prepared.device), layers[-1], prepared.task, examples, rows, prepared.device)
+    return found if found.ndim == MATRIX else None
 
 
 def _pretrained(prepared: Prepared, measured: str) -> Scores:

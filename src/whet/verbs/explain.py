@@ -6,7 +6,7 @@ from typing import Any
 from whet import catalog, recipe
 from whet.catalog import Kind, Option
 from whet.errors import RecipeError, did_you_mean
-from whet.sections import SCHEDULES, Data, Section, Surgery, Training
+from whet.sections import SCHEDULES, Augment, Data, Section, Surgery, Training
 
 RECIPE = "recipe"
 NAME_AND_OPTIONS = "name | {name, options} | None"
@@ -49,7 +49,8 @@ def _variant(kind: Kind, name: str) -> Explanation:
 
 
 def _recipe_options() -> list[Option]:
-    options = [*_section("data", Data), *_section("surgery", Surgery), *_section("training", Training)]
+    sections: dict[str, type[Section]] = {"data": Data, "surgery": Surgery, "augment": Augment, "training": Training}
+    options = [option for name, section in sections.items() for option in _section(name, section)]
     for name, section in SCHEDULES.items():
         options += _section(f"training.schedule ({name})", section)
     return [*_section("", recipe.Recipe), *options]
@@ -58,7 +59,7 @@ def _recipe_options() -> list[Option]:
 def _section(prefix: str, section: type[Section]) -> list[Option]:
     options = []
     for name, field in section.model_fields.items():
-        if name in ("name", "data", "surgery", "training"):
+        if name in ("name", "data", "surgery", "augment", "training"):
             continue
         kind = NAME_AND_OPTIONS if name in ("task", "method", "schedule") else catalog.spelled(field.annotation)
         default = catalog.REQUIRED if field.is_required() else field.default

@@ -12,6 +12,7 @@ from typing import TextIO
 from whet.build import Predictor
 from whet.core import Answer, Columns, Rows
 from whet.data import columns as columns_of
+from whet.data.media import content_of, files_in, medium_of, shown
 from whet.data.problems import first_few
 from whet.data.source import SUFFIXES
 from whet.errors import DataError, RecipeError, RunFolderError, SaveError
@@ -25,7 +26,8 @@ WAY_OUT = "fill them in, or delete these rows"
 def predict(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> list[Answer]:
     """Answers for texts (a list), pairs of texts (a list of pairs), or the rows of a file (a path).
 
-    Raises DataError where the file lacks a text column, or single texts are given to a model of pairs.
+    A model of pictures takes their files in place of texts, and a folder of them. Raises DataError where the file lacks
+    a text column, or single texts are given to a model of pairs.
     """
     return predictor.answer(_rows(predictor, texts))
 
@@ -72,7 +74,23 @@ def rows_of_file(predictor: Predictor, path: Path) -> Rows:
     return predictor.task.usable(rows, predictor.columns, labelled=False, way_out=WAY_OUT)[0]
 
 
+def rows_of_media(predictor: Predictor, names: Sequence[str | Path]) -> Rows:
+    """Rows of files of the medium that the model reads, and of all such files in folders; raises DataError."""
+    assert predictor.medium is not None
+    files: list[object] = []
+    for name in names:
+        path = Path(name)
+        files += map(str, files_in(path, predictor.medium)) if path.is_dir() else [str(path)]
+    rows = Rows({predictor.columns.text[0]: files}, f"the given {predictor.medium}s", range(1, len(files) + 1))
+    return predictor.task.usable(rows, predictor.columns, labelled=False, way_out="mend them, or leave them out")[0]
+
+
 def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> Rows:
+    medium = predictor.medium
+    if medium is not None and not isinstance(texts, str | Path):
+        return rows_of_media(predictor, [str(text) for text in texts])
+    if medium is not None and (Path(str(texts)).is_dir() or medium_of(str(texts)) == medium):
+        return rows_of_media(predictor, [str(texts)])
     if isinstance(texts, str) and Path(texts).suffix.lower() not in SUFFIXES:
         raise DataError(f"{texts[:60]!r} is no data file; texts are given as a list, even a single one")
     if isinstance(texts, str | Path):
@@ -101,7 +119,12 @@ def _with_answers(rows: Rows, answers: Sequence[Answer]) -> dict[str, list[objec
     taken = [name for name in added if name in rows.columns]
     if taken:
         raise DataError(*(f"column '{name}' stands in {rows.source} already; rename it there" for name in taken))
-    return {**rows.columns, **added}
+    # The bytes of a file are nothing for a table.
+    told = {
+        name: [shown(value) if isinstance(content_of(value), bytes) else value for value in values]
+        for name, values in rows.columns.items()
+    }
+    return {**told, **added}
 
 
 def _write(columns: Mapping[str, Sequence[object]], file: TextIO, suffix: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from whet.build import Predictor, predictor
-from whet.core import Answer, Rows, Scores
+from whet.core import Answer, Medium, Rows, Scores
 from whet.errors import RunFolderError
 from whet.protocols import Generating
 from whet.run.folder import METRICS, RunFolder
 from whet.verbs.evaluate import Evaluation, evaluate
-from whet.verbs.predict import predict, rows_of_file
+from whet.verbs.predict import predict, rows_of_file, rows_of_media
 
 
 class Run:
@@ -46,6 +46,16 @@ class Run:
         """The rows of a file, and the answer for each."""
         rows = rows_of_file(self._predictor, Path(path))
         return rows, self._predictor.answer(rows)
+
+    def answer_media(self, names: Sequence[str | Path]) -> tuple[Rows, list[Answer]]:
+        """Files, and all files in folders, as rows, and the answer for each."""
+        rows = rows_of_media(self._predictor, names)
+        return rows, self._predictor.answer(rows)
+
+    @property
+    def medium(self) -> Medium | None:
+        """What the files hold that it reads; None where it reads texts."""
+        return self._predictor.medium
 
     @property
     def writes(self) -> bool:

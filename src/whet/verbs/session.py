@@ -4,6 +4,7 @@ import itertools
 import re
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
 from whet.build import Prepared, predictor, prepare
-from whet.core import Answer, Choice, Rows, Scores
+from whet.core import Answer, Choice, Medium, Rows, Scores
+from whet.data.augment.draws import draws
+from whet.data.media import content_of, path_of, shown
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import join, let_go, peak_memory
 from whet.engine.job import StopRequest
@@ -24,7 +27,7 @@ from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
 from whet.events import Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.model.save import save
-from whet.protocols import Answering, Generating, Quantising
+from whet.protocols import Answering, Generating, Quantising, ReadingFiles
 from whet.recipe import HUB, Recipe
 from whet.report.terminal import Results
 from whet.run import folder as run_folder
@@ -35,6 +38,8 @@ from whet.verbs.baselines import baselines
 BYTES_PER_NUMBER = 4
 SHOWN = 3
 """Texts that the model wrote and the terminal shows; all of them are in the run folder."""
+EXAMPLES: dict[Medium, str] = {"picture": "picture.png", "sound": "sound.wav"}
+"""What to ask about where the training rows are no files."""
 RELOADED = 32
 """Rows on which the saved model is compared with the one in memory."""
 SAME = 1e-4
@@ -103,6 +108,15 @@ class Session:
         if not isinstance(prepared.task, Generating):
             return []
         return prepared.task.illustrate(prepared.examples["train"], prepared.loaded.processor)
+
+    @property
+    def changes(self) -> str:
+        """How the training rows are changed at random, shown on a few of them; empty where they are not."""
+        prepared = self.prepared
+        if prepared.augmentation is None or not join().is_main:
+            return ""
+        seeded = partial(draws, prepared.settings.seed)
+        return prepared.augmentation.illustrate(prepared.examples["train"], seeded, self.folder.path)
 
     def events(self) -> Events:
         """Train; every event is in the folder's log before it is yielded."""
@@ -202,10 +216,17 @@ class Session:
         prompts = rows.columns[self.prepared.columns.text[0]][:SHOWN]
         return [(_spoken(prompt), str(answer.label)) for prompt, answer in zip(prompts, answers, strict=False)]
 
+    def _example(self) -> str:
+        """A training row as one would ask about it."""
+        rows = self.prepared.splits["train"]
+        cell = rows.columns[self.prepared.columns.text[0]][0]
+        if isinstance(self.prepared.task, ReadingFiles):
+            held = content_of(cell)
+            return str(path_of(rows, held)) if isinstance(held, str) else EXAMPLES[self.prepared.task.medium]
+        return _spoken(cell)[:60].partition("\n")[0].replace('"', "'")
+
     def _results(self, metrics: dict[str, Any], samples: list[tuple[str, str]]) -> Results:
         path = self.folder.path
-        example = _spoken(self.prepared.splits["train"].columns[self.prepared.columns.text[0]][0])[:60]
-        example = example.partition("\n")[0].replace('"', "'")
         return Results(
             validation=metrics["validation"],
             test=metrics["test"],
@@ -216,7 +237,7 @@ class Session:
             seconds=metrics["seconds"],
             peak_memory_bytes=metrics["peak_memory_bytes"],
             folder=path,
-            next_commands=[f'whet predict {path} "{example}"', f"whet evaluate {path} more.csv"],
+            next_commands=[f'whet predict {path} "{self._example()}"', f"whet evaluate {path} more.csv"],
             test_rows=len(self.prepared.splits.get("test", ())),
             more_is_better=self.prepared.task.metrics[self.metric],
             samples=samples,
@@ -309,4 +330,4 @@ def _write_predictions(rows: Rows, answers: list[Answer], path: Path) -> None:
 
 
 def _cell(value: object) -> object:
-    return value if isinstance(value, list) or value is None else str(value)
+    return value if isinstance(value, list) or value is None else shown(value)

@@ -23,7 +23,7 @@ TOLD = ("data.", "model", "task.", "method.", "training.epochs", "training.learn
 """Decisions that are told before a run; all others stand in the run's recipe, with their reasons too."""
 
 
-def train(
+def train(  # noqa: PLR0913  # a keyword for each section of a recipe
     source: str | Path | Mapping[str, Any],
     *,
     model: str | None = None,
@@ -31,6 +31,7 @@ def train(
     method: str | Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     surgery: Mapping[str, Any] | None = None,
+    augment: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
@@ -49,7 +50,8 @@ def train(
     keywords = {"model": model, "task": task, "method": method, "seed": seed}
     # A method that the recipe names already keeps the options that it has there.
     raw |= {k: value for k, value in keywords.items() if value is not None and value != recipes.name_of(raw.get(k))}
-    for section, values in (("data", data), ("surgery", surgery), ("training", training)):
+    sections = {"data": data, "surgery": surgery, "augment": augment, "training": training}
+    for section, values in sections.items():
         for key, value in (values or {}).items():
             recipes.put(raw, [section, key], value)
     console = Console(quiet=quiet or not join().is_main)
@@ -62,6 +64,7 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Run:
         session = Session.start(recipe, out)
     terminal.decisions(console, _told(session.choices))
     terminal.illustration(console, session.illustration)
+    terminal.remark(console, session.changes)
     return watch(session, console)
 
 

@@ -1,0 +1,1 @@
+"""Random changes of training rows: one file for each kind of rows."""
