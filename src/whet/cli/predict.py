@@ -35,8 +35,10 @@ def predict(
     if to is not None:
         verb.refuse_target(to)
     opened = Run(run)
-    if media and opened.medium is None:
-        raise DataError(f"'{media[0]}' is no table, and this model reads texts; give texts, or one table")
+    # A word may be the name of a folder too.
+    files = [name for name in media if Path(name).is_file()]
+    if files and opened.medium is None:
+        raise DataError(f"'{files[0]}' is no table, and this model reads texts; give texts, or one table")
     if file is not None or opened.medium is not None:
         rows, answers = opened.answer_media(inputs) if file is None else opened.answer_file(file)
         if to is not None:
@@ -82,7 +84,7 @@ def _is_medium(text: str) -> bool:
     from whet.data.media import medium_of
 
     try:
-        return Path(text).is_dir() or (medium_of(text) is not None and Path(text).is_file())
+        return bool(text) and (Path(text).is_dir() or (medium_of(text) is not None and Path(text).is_file()))
     except OSError:
         return False
 
