@@ -174,7 +174,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         parts=parts,
         stages=stages,
         examples=examples,
-        augmentation=_augmentation(recipe, task_name, task, splits["train"], columns, loaded.processor),
+        augmentation=_augmentation(recipe, task_name, task, splits["train"], columns, loaded),
         settings=Settings(
             **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision")}, seed=recipe.seed
         ),
@@ -363,7 +363,7 @@ def _asked(recipe: Recipe) -> Method | None:
 
 
 def _augmentation(
-    recipe: Recipe, name: str, task: Task, rows: Rows, columns: Columns, processor: Processor
+    recipe: Recipe, name: str, task: Task, rows: Rows, columns: Columns, loaded: Loaded
 ) -> Augmentation | None:
     """What changes the training rows at random; None where the recipe leaves them as they are."""
     wanted = _wanted(recipe)
@@ -374,12 +374,15 @@ def _augmentation(
     if idle := [option for option in wanted if option not in task.changes]:
         known = ", ".join(task.changes)
         raise RecipeError(*(f"augment.{option}: is nothing for task '{name}', which knows {known}" for option in idle))
-    return task.augmentation(wanted, rows, columns, processor)
+    return task.augmentation(wanted, rows, columns, loaded)
 
 
 def _wanted(recipe: Recipe) -> dict[str, Any]:
-    """The random changes that a recipe asks for."""
-    return recipe.augment.model_dump(exclude_defaults=True)
+    """The random changes that a recipe asks for, with paths that mean the same from any folder."""
+    wanted = recipe.augment.model_dump(exclude_defaults=True)
+    if "word_list" in wanted:
+        wanted["word_list"] = str(Path(wanted["word_list"]).resolve())
+    return wanted
 
 
 def _quantisation(method: object) -> Quantisation | None:

@@ -237,8 +237,6 @@ class Augmenting(Protocol):
         """The options of a recipe's section ``augment`` that it knows."""
         ...
 
-    def augmentation(
-        self, options: Mapping[str, Any], rows: Rows, columns: Columns, processor: Processor
-    ) -> Augmentation:
+    def augmentation(self, options: Mapping[str, Any], rows: Rows, columns: Columns, loaded: Loaded) -> Augmentation:
         """What changes these training rows; ``options`` are those that the recipe sets. Raises RecipeError."""
         ...

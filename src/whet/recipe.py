@@ -113,6 +113,9 @@ def read(path: Path) -> dict[str, Any]:
         for key in ("train", "validation", "test"):
             if isinstance(data, dict) and isinstance(name := data.get(key), str) and not name.startswith(HUB):
                 data[key] = str(path.parent / name)
+    augment = raw.get("augment")
+    if isinstance(augment, dict) and isinstance(words := augment.get("word_list"), str):
+        augment["word_list"] = str(path.parent / words)
     if isinstance(model := raw.get("model"), str) and (path.parent / model / "config.json").is_file():
         raw["model"] = str(path.parent / model)
     return raw

@@ -226,6 +226,24 @@ def _range(value: object) -> object:
 class Augment(Section):
     """Random changes of training rows, drawn anew in every epoch; without a word of them there are none."""
 
+    synonyms: float = Field(0.0, ge=0, le=1)
+    """Texts: probability that a word is replaced by one of like meaning: one of ``word_list``, or one whose vector is
+    near in the model's own table of tokens, which may be an opposite, so look at the examples."""
+    word_list: str | None = None
+    """Texts: a csv file in which each line holds words that can replace each other, instead of the model's table."""
+    swap: float = Field(0.0, ge=0, le=1)
+    """Texts: probability that a word changes places with another."""
+    delete: float = Field(0.0, ge=0, lt=1)
+    """Texts: probability that a word is left out."""
+    insert: float = Field(0.0, ge=0, le=1)
+    """Texts: probability that a word is said twice, the second time by a synonym where one is known."""
+    typos: float = Field(0.0, ge=0, le=1)
+    """Texts: probability that a word is misspelt: two letters exchanged, one left out, or one twice."""
+    shuffle: float = Field(0.0, ge=0, le=1)
+    """Texts: probability that the sentences of a text come in another order."""
+    protect: list[str] = []
+    """Texts: words that nothing happens to; words of negation and numbers are protected already."""
+
     flip: float = Field(0.0, ge=0, le=1)
     """Pictures: probability of being mirrored, left to right."""
     rotate: float = Field(0.0, ge=0, le=180)

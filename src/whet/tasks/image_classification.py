@@ -93,7 +93,7 @@ class ImageClassification(LabelledFiles, Classification):
         return Batch({PIXELS: pixels}, targets, weight, len(indices), 0)
 
     def augmentation(
-        self, options: Mapping[str, Any], rows: Rows, columns: Columns, processor: Processor
+        self, options: Mapping[str, Any], rows: Rows, columns: Columns, loaded: Loaded
     ) -> PictureAugmentation:
         from whet.data.augment.pictures import PictureAugmentation
 

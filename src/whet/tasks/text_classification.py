@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +18,8 @@ from whet.data.labelled import LabelledTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from whet.data.augment.texts import TextAugmentation
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -74,3 +77,31 @@ class TextClassification(LabelledTexts, Classification):
         inputs["attention_mask"] = torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))
         targets, weight = self.targets_of(examples, indices)
         return Batch(inputs, targets, weight, len(indices), int(lengths.sum()))
+
+    @property
+    def changes(self) -> Collection[str]:
+        return ("synonyms", "word_list", "swap", "delete", "insert", "typos", "shuffle", "protect")
+
+    def augmentation(
+        self, options: Mapping[str, Any], rows: Rows, columns: Columns, loaded: Loaded
+    ) -> TextAugmentation:
+        from whet.data.augment.texts import TextAugmentation
+        from whet.data.augment.words import synonyms
+
+        unlabelled = Columns(columns.text, ())
+
+        def join(changed: Examples, examples: Examples, indices: np.ndarray) -> Batch:
+            assert isinstance(examples.targets, np.ndarray)
+            joined = dataclasses.replace(changed, targets=examples.targets[indices])
+            return self.collate(joined, np.arange(len(indices)))
+
+        told = {name: value for name, value in options.items() if name not in ("word_list", "protect")}
+        return TextAugmentation(
+            **told,
+            protect=frozenset(word.casefold() for word in options.get("protect", ())),
+            near=synonyms(options, rows, columns, loaded),
+            rows=rows,
+            columns=columns,
+            encode=lambda some: self.encode(some, unlabelled, loaded.processor),
+            join=join,
+        )
