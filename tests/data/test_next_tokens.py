@@ -10,7 +10,7 @@ from whet.core import Columns, Examples, Ragged, Rows
 from whet.data.chats import TEMPLATES
 from whet.data.conversations import Conversations
 from whet.data.next_tokens import UNLEARNED, collate, illustrated
-from whet.errors import DataError, RecipeError
+from whet.errors import RecipeError
 
 PAIRS = Columns(("prompt",), ("completion",))
 CHATS = Columns(("messages",), ())
@@ -101,13 +101,16 @@ def test_whole_examples_share_rows_where_that_is_wanted(processor: PreTrainedTok
     assert packed.inputs["position_ids"][0].tolist() == [*range(7), *range(7)]
 
 
-def test_a_row_that_is_too_long_loses_its_end_and_one_without_an_answer_left_is_named(
+def test_a_row_that_is_too_long_loses_its_end_or_the_beginning_of_its_prompt(
     processor: PreTrainedTokenizerBase,
 ) -> None:
     made = Conversations(processor, "pairs", "answers", None, False, 12)
-    assert made.examples(pairs(("ab", "cd"), ("ab", "c" * 30)), PAIRS).truncated == 1
-    with pytest.raises(DataError, match="nothing to learn is left of line 2 within 12 tokens"):
-        made.examples(pairs(("ab", "cd"), ("a" * 30, "cd")), PAIRS)
+    examples = made.examples(pairs(("ab", "cd"), ("ab", "c" * 30), ("a" * 30 + "b", "cd")), PAIRS)
+    assert examples.truncated == 2
+    assert examples.lengths.tolist() == [7, 12, 12]
+    assert processor.decode(examples.inputs["input_ids"][1].tolist()) == "<s>ab\nccccccccc"[: 3 + 11]
+    assert processor.decode(examples.inputs["input_ids"][2].tolist()) == "aaaaaaab\ncd</s>"
+    assert processor.decode(targets(examples)[2][-3:].tolist()) == "cd</s>"
 
 
 def test_chats_need_a_template(processor: PreTrainedTokenizerBase) -> None:

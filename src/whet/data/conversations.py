@@ -51,7 +51,7 @@ class Conversations:
             self.processor.chat_template = TEMPLATES.get(self.template, self.template)
 
     def examples(self, rows: Rows, columns: Columns) -> Examples:
-        """What is learned; raises DataError naming rows that the template refuses or that hold nothing to learn."""
+        """What is learned; raises DataError naming rows that the template refuses."""
         specials = self._template() is None
         texts = self._rendered(rows, lambda row: self._render(rows, columns, row))
         longest = limit(self.processor, self.max_length)
@@ -60,13 +60,6 @@ class Conversations:
             pieces = next_tokens.divided(found, longest, to_fill=self.packing)
         else:
             pieces = next_tokens.cut(found, longest)
-            lost = [i for i, piece in enumerate(pieces) if (piece.targets[1:] < 0).all()]
-            if lost:
-                where = at(rows.source, [rows.places[i] for i in lost])
-                raise DataError(
-                    f"{rows.source}: nothing to learn is left of {where} within {longest} tokens, since the prompt "
-                    "alone is as long; set a longer task.max_length, or leave these rows out"
-                )
         together = next_tokens.packed(pieces, longest) if self.packing else [[piece] for piece in pieces]
         return next_tokens.examples(together, int(self.processor.pad_token_id or 0), positions=self.packing)
 

@@ -70,11 +70,15 @@ def tokenised(texts: Sequence[Rendered], processor: PreTrainedTokenizerBase, *, 
 
 
 def cut(pieces: Iterator[Piece], longest: int) -> list[Piece]:
-    """Pieces of at most so many tokens; those that are longer lose their end."""
-    return [
-        piece if len(piece.tokens) <= longest else Piece(piece.tokens[:longest], piece.targets[:longest], cut=True)
-        for piece in pieces
-    ]
+    """Pieces of at most so many tokens; those that are longer lose their end, or their beginning where nothing else is
+    learned."""
+    return [piece if len(piece.tokens) <= longest else _cut(piece, longest) for piece in pieces]
+
+
+def _cut(piece: Piece, longest: int) -> Piece:
+    begins = (piece.targets[1:longest] >= 0).any()
+    part = slice(0, longest) if begins else slice(len(piece.tokens) - longest, None)
+    return Piece(piece.tokens[part], piece.targets[part], cut=True)
 
 
 def divided(pieces: Iterable[Piece], longest: int, *, to_fill: bool) -> list[Piece]:
