@@ -116,6 +116,19 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class Averaged:
+    """After the last step the mean of the last weights was scored on the validation rows."""
+
+    step: int
+    count: int
+    """How many weights it is the mean of."""
+    scores: Scores
+    best: bool
+    """True where no single weights were better."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Mixed:
     """After the last step a mix of the pre-trained and the best weights was scored on the validation rows."""
 
@@ -143,6 +156,17 @@ class Finished:
 
 
 Event: TypeAlias = (
-    Started | StageChanged | Storing | Stored | NotStored | Step | Evaluated | Saved | Stopped | Mixed | Finished
+    Started
+    | StageChanged
+    | Storing
+    | Stored
+    | NotStored
+    | Step
+    | Evaluated
+    | Saved
+    | Stopped
+    | Averaged
+    | Mixed
+    | Finished
 )
 Events: TypeAlias = Generator[Event, None, None]

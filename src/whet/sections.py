@@ -288,6 +288,9 @@ class Training(Section):
     l2_sp: float | None = Field(None, gt=0)
     """Decay towards the pre-trained weights instead of towards zero (L2-SP, Li et al. 2018), such as 1; what starts
     random keeps its weight decay. Helps on few rows."""
+    average: float | None = Field(None, gt=0, le=1)
+    """Share of the run, at its end, over which weights are averaged, such as 0.5 (stochastic weight averaging, Izmailov
+    et al. 2018). The mean is tried on the validation rows after the last step and stays where it is better."""
     mixes: list[Annotated[float, Field(gt=0, lt=1)]] = []
     """Shares of the trained weights, such as [0.5, 0.75], in mixes with the pre-trained ones that are tried on the
     validation rows after the last step (WiSE-FT, Wortsman et al. 2022). The best stays, mix or not."""

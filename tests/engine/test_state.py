@@ -23,7 +23,14 @@ from whet.engine.schedule import PlateauState
 from whet.engine.state import KEPT, Checkpoint, Progress, Tensors
 from whet.errors import RunFolderError, SaveError
 
-FILES = ("weights.safetensors", "best.safetensors", "optimizer.safetensors", "random.safetensors", "state.json")
+FILES = (
+    "weights.safetensors",
+    "best.safetensors",
+    "optimizer.safetensors",
+    "random.safetensors",
+    "average.safetensors",
+    "state.json",
+)
 
 
 def checkpoint(step: int, numbers: int = 6) -> Checkpoint:
@@ -177,7 +184,7 @@ def test_a_checkpoint_read_is_the_checkpoint_written(tmp_path: Path) -> None:
     found, complaints = state.newest(path.parent)
     assert found is not None
     assert (found.progress, complaints) == (written.progress, [])
-    for name in ("weights", "best", "optimizer", "random"):
+    for name in TENSORS:
         assert same(vars(found)[name], vars(written)[name])
 
 

@@ -36,6 +36,8 @@ class Settings:
     weight_decay: float = 0.01
     l2_sp: float | None = None
     """Decay towards the weights that the run began with, for all that were pre-trained; None has none."""
+    average: float | None = None
+    """Share of the steps, at the end, over which weights are averaged; None averages none."""
     mixes: Sequence[float] = ()
     """Shares of the trained weights in mixes with those that the run began with, which are tried at the end."""
     layer_decay: float = 1.0

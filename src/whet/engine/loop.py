@@ -10,6 +10,7 @@
         Evaluated                     after each epoch, or every evaluate_every steps
         Saved                         after each evaluation, or every checkpoint_every steps
         Stopped                       a stop was requested, or the patience is used up
+    Averaged                          the mean of the last weights was scored
     Mixed                             the best weights, mixed with the pre-trained ones, were scored
     Finished                          the best weights are back and were measured again
 
@@ -36,8 +37,10 @@ from whet.core import Batch, Mask, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.anchor import Anchor
+from whet.engine.average import Average
 from whet.engine.cache import Cached, Side, open_cache
 from whet.engine.device import keep_freed_memory, return_freed_memory
+from whet.engine.finale import try_average, try_mixes
 from whet.engine.job import Job
 from whet.engine.kernels import Kernels, round_frozen
 from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace, tables
@@ -51,7 +54,6 @@ from whet.events import (
     Evaluated,
     Events,
     Finished,
-    Mixed,
     NotStored,
     Saved,
     StageChanged,
@@ -107,7 +109,8 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
             yield Stopped(progress.step, wish, resumable=job.checkpoints is not None)
             return
     run.take_best()
-    share = yield from run.try_mixes()
+    yield from try_average(run)
+    share = yield from try_mixes(run)
     yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure(), share)
 
 
@@ -139,6 +142,7 @@ class _Run:
         job.model.to(job.device)
         held = self.every_mask - frozenset(job.parts.fresh)
         self.anchor = Anchor(job.model, held) if settings.l2_sp is not None or settings.mixes else None
+        self.average = Average(self.every_mask, settings.average, self.steps) if settings.average else None
         # A step that was broken off, in a run before this one, may have left gradients.
         job.model.zero_grad(set_to_none=True)
         if checkpoint is None:
@@ -243,6 +247,9 @@ class _Run:
             self.anchor.pull(self.optimizer, settings.l2_sp)
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
+        if self.average is not None and self.average.due(progress.step):
+            self._settle()
+            self.average.take(job.model, progress.step)
         return Step(
             step=progress.step,
             epoch=progress.step / self.steps_per_epoch,
@@ -305,7 +312,7 @@ class _Run:
         started = time.perf_counter()
         progress = self.progress
         scores = self.measure()
-        best = self._better(scores)
+        best = self.better(scores)
         if best:
             progress.best_step, progress.best_scores, progress.stale = progress.step, scores, 0
             self.best = state.copy_weights(self.job.model, self.every_mask)
@@ -345,24 +352,8 @@ class _Run:
         self.best, self.rounded = {}, {}
         return_freed_memory()
 
-    def try_mixes(self) -> Generator[Mixed, None, float]:
-        """Score mixes with the pre-trained weights; the best stays, mix or not. Returns its trained share."""
-        if self.anchor is None or not self.job.settings.mixes:
-            return 1.0
-        model, progress = self.job.model, self.progress
-        trained, chosen = self.anchor.trained(model), 1.0
-        for share in sorted(self.job.settings.mixes, reverse=True):
-            started = time.perf_counter()
-            self.anchor.mix(model, trained, share)
-            scores = self.measure()
-            best = self._better(scores)
-            if best:
-                progress.best_scores, chosen = scores, share
-            yield Mixed(progress.step, share, scores, best, time.perf_counter() - started)
-        self.anchor.mix(model, trained, chosen)
-        return chosen
-
-    def _better(self, scores: Scores) -> bool:
+    def better(self, scores: Scores) -> bool:
+        """Whether these scores are better than the best so far."""
         metric, best = self.job.settings.metric, self.progress.best_scores
         if not best:
             return True
@@ -379,7 +370,8 @@ class _Run:
     def _write(self, random: state.Tensors) -> Path:
         assert self.job.checkpoints is not None
         weights = state.live_weights(self.job.model, self.every_mask)
-        taken = Checkpoint(self.progress, weights, self.best, self._moments(), random)
+        mean = {} if self.average is None else self.average.mean
+        taken = Checkpoint(self.progress, weights, self.best, self._moments(), random, mean)
         return state.write(self.job.checkpoints, taken)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -398,3 +390,5 @@ class _Run:
         # Copies: what was read is mapped from files that are deleted while the run goes on.
         self.resting = {name: tensor.clone() for name, tensor in resting.items()}
         self.best = {name: tensor.clone() for name, tensor in checkpoint.best.items()}
+        if self.average is not None:
+            self.average.mean = {name: tensor.clone() for name, tensor in checkpoint.average.items()}

@@ -7,6 +7,7 @@
         best.safetensors        the same tensors at the best evaluation so far
         optimizer.safetensors   moments, by parameter name
         random.safetensors      states of the random generators
+        average.safetensors     the mean of the last weights
         state.json              counters and scores
         SHA256SUMS              digests of all of these, as ``sha256sum --check`` reads them
 
@@ -41,7 +42,7 @@ Tensors = dict[str, Tensor]
 KEPT = 2
 """Checkpoints that stay on the disk: the newest, and the one before in case the newest is damaged."""
 
-_TENSORS = ("weights", "best", "optimizer", "random")
+_TENSORS = ("weights", "best", "optimizer", "random", "average")
 _STATE = "state.json"
 _DIGESTS = "SHA256SUMS"
 _LENGTH = 8
@@ -85,6 +86,8 @@ class Checkpoint:
     optimizer: Tensors
     """Moments of all parameters that trained so far, those of earlier stages included."""
     random: Tensors
+    average: Tensors = field(default_factory=dict)
+    """The mean of the last weights; empty before the first of them, and where none is taken."""
 
 
 # --- tensors in and out of live objects -------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from whet.core import Scores
 from whet.events import (
+    Averaged,
     Evaluated,
     Event,
     Finished,
@@ -162,6 +163,8 @@ class Progress:
             case Stopped():
                 rest = "; the rest can be resumed" if event.resumable else ""
                 self._line(f"stopped at step {event.step:,} of {state.started.steps:,}: {event.reason}{rest}", "yellow")
+            case Averaged():
+                self._line(_averaged(event, self._names(event.scores)[:1]), "green" if event.best else "")
             case Mixed():
                 self._line(_mixed(event, self._names(event.scores)[:1]), "green" if event.best else "")
             case Finished():
@@ -241,6 +244,12 @@ def _storing(event: Storing) -> RenderableType:
         bar, Text(f"{event.done:,}/{event.rows:,} rows"), Text("computing the frozen layers once", style="dim")
     )
     return line
+
+
+def _averaged(event: Averaged, names: list[str]) -> str:
+    told = ", ".join(f"{name} {score(event.scores[name])}" for name in names)
+    best = "better, so it stays" if event.best else "no better, so the best single weights stay"
+    return f"mean of the weights at {event.count} of the last steps: {told}, {best}"
 
 
 def _mixed(event: Mixed, names: list[str]) -> str:

@@ -25,7 +25,7 @@ from whet.engine.loop import fit
 from whet.engine.predict import predict
 from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
-from whet.events import Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
+from whet.events import Averaged, Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.model.save import save
 from whet.protocols import Answering, Generating, Quantising, ReadingFiles
 from whet.recipe import HUB, Recipe
@@ -130,7 +130,7 @@ class Session:
         for event in events:
             if join().is_main and not isinstance(event, Storing):
                 self.folder.append(event)
-            if isinstance(event, Step | Evaluated | Stored | Mixed):
+            if isinstance(event, Step | Evaluated | Stored | Averaged | Mixed):
                 self._seconds += event.seconds
             if isinstance(event, Finished):
                 self._finished = event
