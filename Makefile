@@ -27,7 +27,8 @@ demo: $(READY) ## Fine-tune the embedded MiniLM on the bundled support messages
 	$(BIN)/whet train examples/support.yaml
 
 test: $(READY) lint ## Lint, types, layers, then all tests
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -m "not slow"
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -m "not slow and not laws"
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -m "laws and not slow"
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(READY) ## Style, types and import layers

@@ -27,6 +27,8 @@ from whet.model.freeze import apply, frozen_depth, frozen_state, set_training_mo
 from whet.model.parts import parts_of
 from whet.protocols import Method
 
+pytestmark = pytest.mark.laws
+
 METHODS = catalog.names("method")
 FIGHTS = [Fight(b, name, row(name).options) for b in BACKBONES for name in METHODS if b.name not in row(name).without]
 # Two kinds of linear layers, convolutions, and both sides of an encoder-decoder.

@@ -15,6 +15,8 @@ from tests.contracts.test_methods import (
 from whet.errors import ModelError
 from whet.model.parts import parts_of
 
+pytestmark = pytest.mark.laws
+
 __all__ = [
     "test_cost_is_the_real_count",
     "test_every_trainable_tensor_gets_a_gradient_and_nothing_else_does",

@@ -23,14 +23,8 @@ from whet.engine.schedule import PlateauState
 from whet.engine.state import KEPT, Checkpoint, Progress, Tensors
 from whet.errors import RunFolderError, SaveError
 
-FILES = (
-    "weights.safetensors",
-    "best.safetensors",
-    "optimizer.safetensors",
-    "random.safetensors",
-    "average.safetensors",
-    "state.json",
-)
+TENSORS = ("weights", "best", "optimizer", "random", "average")
+FILES = (*(f"{name}.safetensors" for name in TENSORS), "state.json")
 
 
 def checkpoint(step: int, numbers: int = 6) -> Checkpoint:
