@@ -219,6 +219,8 @@ class Parts:
     and with one that nobody can add keys to, are left out."""
     fresh: tuple[str, ...] = ()
     """Parameters that no pre-trained weight filled: they start random, so every method trains and saves them."""
+    settled: tuple[str, ...] = ()
+    """Batch norms whose running statistics are pre-trained: they normalise by these in training too."""
     speaks: bool = False
     """Whether the head is one for the whole vocabulary, which was pre-trained with the body."""
 

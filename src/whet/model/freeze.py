@@ -43,7 +43,8 @@ def training_modes(model: nn.Module, parts: Parts, mask: Mask) -> dict[str, bool
     So a frozen batch norm keeps its statistics, a block in which nothing trains is silent, and the dropout beside a
     trained layer is active. What stands above the regions follows the stem where something in it trains, so that
     nothing random happens before the first block that trains; a module without parameters beside the body, such as
-    the dropout in front of a classifier, follows the head.
+    the dropout in front of a classifier, follows the head. A batch norm whose statistics are pre-trained keeps them
+    wherever it is, while its weight and bias may train: then a row's answer never depends on the rows beside it.
     """
     region_of = _regions(parts)
     trains = {region: bool(mask & parts.under(region)) for region in set(region_of.values())}
@@ -66,7 +67,7 @@ def training_modes(model: nn.Module, parts: Parts, mask: Mask) -> dict[str, bool
             modes[name] = stem and not held.isdisjoint(trained)
         else:
             modes[name] = stem if f"{name}.".startswith(f"{body}." if body else "") else head
-    return modes
+    return modes | dict.fromkeys(parts.settled, False)
 
 
 def set_training_modes(model: nn.Module, modes: Mapping[str, bool]) -> None:

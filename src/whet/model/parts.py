@@ -22,6 +22,7 @@ from whet.model.families import PATTERNS
 from whet.model.quantise import QuantisedLinear
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 # What belongs to the head although it stands inside of the base model, or beside the blocks where a model has no
 # base model of its own (Whisper for audio, T5 for generation).
@@ -73,6 +74,7 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
         tokens=_tokens(root, modules),
         attention=dict(self_attention(modules, blocks)),
         fresh=_present_names(parameters, root_name, frozenset(fresh)),
+        settled=tuple(name for name, module in modules.items() if _is_settled(module)),
         speaks=language_head(model) is not None,
     )
 
@@ -338,6 +340,15 @@ def _shared_with_head(model: nn.Module, body: str, inner: set[str]) -> set[str]:
         if name in inside and not any(name == other or name.startswith(f"{other}.") for other in inner)
     }
     return own - inside
+
+
+def _is_settled(module: nn.Module) -> bool:
+    """Whether a batch norm has seen rows: its statistics begin as means of 0 and variances of 1."""
+    if not isinstance(module, _BATCH_NORMS) or module.running_mean is None or module.running_var is None:
+        return False
+    if module.running_mean.is_meta:
+        return False
+    return bool((module.running_mean != 0).any() or (module.running_var != 1).any())
 
 
 def _tokens(root: PreTrainedModel, modules: dict[str, nn.Module]) -> tuple[str, ...]:
