@@ -3,12 +3,13 @@
 import csv
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from whet.core import Problem
-from whet.evaluate.baselines import baselines
+from whet.evaluate.baselines import baselines, of_features
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -112,6 +113,24 @@ def test_a_hundred_rows_that_share_nothing_are_no_error() -> None:
     texts, classes = ["a", *[""] * 99], np.array([0, 1] * 50)
     scores = baselines("single_label", texts, classes, ["a"], np.array([0]), classes=2)
     assert set(scores) == {"majority", "tfidf"}
+
+
+@pytest.mark.parametrize("problem", ["single_label", "multi_label", "regression"])
+def test_features_that_tell_the_answer_beat_the_majority(problem: Any) -> None:
+    generator = np.random.default_rng(0)
+    train, test = generator.normal(size=(80, 12)), generator.normal(size=(40, 12))
+    answers = {
+        "single_label": lambda features: (features[:, 0] > 0).astype(np.int64),
+        "multi_label": lambda features: (features[:, :3] > 0).astype(np.float32),
+        "regression": lambda features: features[:, 0].astype(np.float32),
+    }[problem]
+    learned = np.arange(0, 80, 2)
+    classes = {"single_label": 2, "multi_label": 3, "regression": 0}[problem]
+    told = {"classes": classes, "learned": learned}
+    scores = of_features(problem, train[learned], answers(train), test, answers(test), **told)
+    metric = {"single_label": "accuracy", "multi_label": "micro_f1", "regression": "pearson"}[problem]
+    assert scores["features"][metric] > max(0.75, scores["majority"][metric])
+    assert set(of_features(problem, None, answers(train), None, answers(test), **told)) == {"majority"}
 
 
 @pytest.mark.shared

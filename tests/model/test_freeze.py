@@ -135,6 +135,24 @@ def test_running_statistics_move_only_where_the_batch_norm_trains() -> None:
     assert moved == {name for name in before if name.startswith(parts.blocks[-1][0])}
 
 
+def test_batch_norms_with_pre_trained_statistics_keep_them_where_everything_trains() -> None:
+    model = BY_NAME["resnet"].build()
+    with torch.no_grad():
+        model.train()(**BY_NAME["resnet"].inputs(4, 0))
+    parts = parts_of(model)
+    norms = {name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert set(parts.settled) == norms
+    modes = training_modes(model, parts, everything(parts))
+    assert {name for name, training in modes.items() if not training} == norms
+    ready(model, parts, everything(parts))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    inputs = BY_NAME["resnet"].inputs(4, 1)
+    together = model(**inputs).logits
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    alone = torch.cat([model(**{name: value[i : i + 1] for name, value in inputs.items()}).logits for i in range(4)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
 def test_a_frozen_batch_norm_inside_a_block_that_trains_keeps_its_statistics() -> None:
     model = BY_NAME["resnet"].build()
     parts = parts_of(model)
