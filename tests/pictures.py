@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
@@ -19,7 +21,7 @@ SIDE = 16
 """Pixels a side of what the tiny models read."""
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     "vit": {
         "image_size": SIDE,
         "patch_size": 8,
@@ -52,7 +54,8 @@ def tiny_model(folder: Path, family: str) -> Path:
     config = AutoConfig.for_model(family, num_labels=2, **_OPTIONS[family])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: PreTrainedModel = AutoModelForImageClassification.from_config(config)
+        kind: Any = AutoModelForImageClassification
+        model: PreTrainedModel = kind.from_config(config)
         if family == "resnet":
             _settle(model)
     model.save_pretrained(folder)
@@ -66,7 +69,7 @@ def tiny_model(folder: Path, family: str) -> Path:
     return folder
 
 
-def _settle(model: PreTrainedModel) -> None:
+def _settle(model: nn.Module) -> None:
     """Let batch norms see pictures, as those of a pre-trained model have."""
     with torch.no_grad():
         model.train()

@@ -40,7 +40,7 @@ def made(examples: Pictures, epoch: int = 0, indices: list[int] | None = None, *
     return batch.inputs[PIXELS], batch.targets
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "flip": 0.5,
     "rotate": 20.0,
     "crop": [0.5, 1.0],

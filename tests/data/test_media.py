@@ -54,5 +54,5 @@ def test_all_pictures_of_a_folder_are_found_and_none_is_told(tmp_path: Path) -> 
     for name in ("b.png", "a.jpg", "deep/er/c.gif", "words.txt", ".hidden.png"):
         (tmp_path / name).touch()
     assert [path.name for path in files_in(tmp_path, "picture")] == ["a.jpg", "b.png", "c.gif"]
-    with pytest.raises(DataError, match="holds no sounds; known endings are .wav"):
+    with pytest.raises(DataError, match=r"holds no sounds; known endings are \.wav"):
         files_in(tmp_path, "sound")

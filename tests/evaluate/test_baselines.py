@@ -119,14 +119,15 @@ def test_a_hundred_rows_that_share_nothing_are_no_error() -> None:
 def test_features_that_tell_the_answer_beat_the_majority(problem: Any) -> None:
     generator = np.random.default_rng(0)
     train, test = generator.normal(size=(80, 12)), generator.normal(size=(40, 12))
-    answers = {
-        "single_label": lambda features: (features[:, 0] > 0).astype(np.int64),
-        "multi_label": lambda features: (features[:, :3] > 0).astype(np.float32),
-        "regression": lambda features: features[:, 0].astype(np.float32),
-    }[problem]
+
+    def answers(features: np.ndarray) -> np.ndarray:
+        if problem == "single_label":
+            return (features[:, 0] > 0).astype(np.int64)
+        return ((features[:, :3] > 0) if problem == "multi_label" else features[:, 0]).astype(np.float32)
+
     learned = np.arange(0, 80, 2)
     classes = {"single_label": 2, "multi_label": 3, "regression": 0}[problem]
-    told = {"classes": classes, "learned": learned}
+    told: dict[str, Any] = {"classes": classes, "learned": learned}
     scores = of_features(problem, train[learned], answers(train), test, answers(test), **told)
     metric = {"single_label": "accuracy", "multi_label": "micro_f1", "regression": "pearson"}[problem]
     assert scores["features"][metric] > max(0.75, scores["majority"][metric])

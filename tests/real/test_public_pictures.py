@@ -76,7 +76,8 @@ def test_digits_are_learned_from_random_weights(
 ) -> None:
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, num_labels=10, num_channels=1, **TINY[family])
-    AutoModelForImageClassification.from_config(config).save_pretrained(tmp_path / "model")
+    kind: Any = AutoModelForImageClassification
+    kind.from_config(config).save_pretrained(tmp_path / "model")
     processor = ViTImageProcessorPil(size={"height": 28, "width": 28}, image_mean=[0.13], image_std=[0.31])
     processor.save_pretrained(tmp_path / "model")
     recipe = {

@@ -91,7 +91,7 @@ class Pictures(Examples):
             pixels.permute(0, 2, 3, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True).flatten(2)
         )
         scale, offset = (torch.tensor(one).repeat(self.form.width) for one in (self.form.scale, self.form.offset))
-        return lines.mul_(scale).add_(offset).unflatten(2, (self.form.width, -1)).permute(0, 3, 1, 2)
+        return lines.mul_(scale).add_(offset).view(-1, *self.form.shape).permute(0, 3, 1, 2)
 
 
 # --- files --------------------------------------------------------------------------------------------------------
