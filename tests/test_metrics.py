@@ -144,3 +144,42 @@ def test_shapes_that_numpy_would_stretch_are_refused() -> None:
         metrics.multi_label(np.zeros((3, 2)), np.zeros((3, 1)))
     with pytest.raises(ValueError, match=r"shape \(2, 2\)"):
         metrics.single_label(np.ones((2, 2)), np.array([1]))
+
+
+def test_parts_are_right_where_label_begin_and_end_are() -> None:
+    found = [[(0, 1, "a"), (2, 4, "b")], [(0, 2, "a")]]
+    wanted = [[(0, 1, "a"), (2, 4, "a"), (5, 6, "b")], [(0, 1, "a")]]
+    assert metrics.parts(found, wanted) == {"f1": 2 / 7, "precision": 1 / 3, "recall": 1 / 4}
+    assert metrics.parts([[]], [[]]) == {"f1": 0, "precision": 0, "recall": 0}
+
+
+def test_tags_are_scored_as_classes() -> None:
+    assert metrics.tags(["N", "N", "V"], ["N", "V", "V"]) == {
+        "token_accuracy": pytest.approx(2 / 3),
+        "macro_f1": pytest.approx(2 / 3),
+    }
+    with pytest.raises(ValueError, match="no tags"):
+        metrics.tags([], [])
+
+
+def test_rouge_by_hand() -> None:
+    # Six words against five: four are shared, of the pairs (the cat) and (on the), in order: the cat on the mat.
+    scores = metrics.texts(["The cat sat on the mat."], ["the cat, on the rug"])
+    assert scores["rouge1"] == pytest.approx(2 * 4 / 11)
+    assert scores["rouge2"] == pytest.approx(2 * 2 / 9)
+    assert scores["rougeL"] == pytest.approx(2 * 4 / 11)
+    crossed = metrics.texts(["b a"], ["a b"])
+    assert (crossed["rouge1"], crossed["rouge2"], crossed["rougeL"]) == (1, 0, 0.5)
+    assert metrics.texts(["나는 학교에 간다"], ["나는 집에 간다"])["rouge1"] == pytest.approx(2 / 3)
+    assert metrics.texts([""], ["a"])["rougeL"] == 0
+
+
+def test_bleu_and_chrf_are_those_of_everybody() -> None:
+    wanted = ["the cat is on the mat", "there is a dog"]
+    perfect = metrics.texts(wanted, wanted)
+    assert [perfect["bleu"], perfect["chrf"]] == pytest.approx([100, 100])
+    # 6 + 3 words of which 5 + 3 are right, 4 + 2 pairs of 7, 3 + 1 of 5 and 2 of 3; one word shorter than wanted.
+    scores = metrics.texts(["the cat is on the rug", "there is a"], wanted)
+    precisions = [8 / 9, 6 / 7, 4 / 5, 2 / 3]
+    assert scores["bleu"] == pytest.approx(100 * math.exp(1 - 10 / 9) * math.prod(precisions) ** 0.25)
+    assert metrics.texts([], []) == {}

@@ -17,6 +17,7 @@ from whet.core import (
     Columns,
     Defaults,
     Examples,
+    Kept,
     Loaded,
     Medium,
     Parts,
@@ -43,7 +44,18 @@ from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of, set_dropout
 from whet.model.processors import make_room
 from whet.model.surgery import operate
-from whet.protocols import Answering, Augmentation, Augmenting, Generating, Method, Quantising, ReadingFiles, Task
+from whet.protocols import (
+    Answering,
+    Augmentation,
+    Augmenting,
+    Generating,
+    Marking,
+    Measuring,
+    Method,
+    Quantising,
+    ReadingFiles,
+    Task,
+)
 from whet.recipe import Recipe
 from whet.sections import Surgery
 
@@ -149,6 +161,9 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     parts = parts_of(model, loaded.fresh)
     task, about_model = task.suited(model)
     decided += about_model
+    if isinstance(task, Measuring):
+        task, measured = task.measured(splits["train"], columns, loaded)
+        decided += measured
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
     values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)
     values["task"] |= _set(catalog.settings(task))
@@ -212,20 +227,22 @@ class Predictor:
             names = (*self.columns.text, *self.columns.label)
             return replace(rows, columns=dict(zip(names, rows.columns.values(), strict=False)))
         delimiter = self.delimiter if Path(path).suffix.lower() == ".csv" else None
+        tagged = self.task.problem == "tagging"
         if self.encoding is None:
-            return read(path, delimiter=delimiter)
+            return read(path, delimiter=delimiter, tagged=tagged)
         try:
-            return read(path, delimiter=delimiter)
+            return read(path, delimiter=delimiter, tagged=tagged)
         except DataError:
-            return read(path, encoding=self.encoding, delimiter=delimiter)
+            return read(path, encoding=self.encoding, delimiter=delimiter, tagged=tagged)
 
     def answer(self, rows: Rows) -> list[Answer]:
         """What the model says about rows that have the text columns; labels are not read."""
         if isinstance(self.task, Generating):
             return self.task.write(self.model, self.processor, rows, self.columns)
-        assert isinstance(self.task, Answering)
-        examples = self.task.encode(rows, Columns(self.columns.text, ()), self.processor)
-        return self.task.answer(predict(self.model, self.task, examples, self.device).values)
+        columns = Columns(self.columns.text, ())
+        examples = self.task.encode(rows, columns, self.processor)
+        found = predict(self.model, self.task, examples, self.device)
+        return answers(self.task, found.values, examples, rows, columns)
 
     def score(self, rows: Rows) -> tuple[Scores, list[Answer]]:
         """All metrics on labelled rows, and the answers that they come from."""
@@ -234,10 +251,17 @@ class Predictor:
         scores = self.task.score(found.values, examples) | ({} if found.loss is None else {"loss": found.loss})
         if isinstance(self.task, Generating):
             few = rows.take(range(min(self.task.samples, len(rows))))
-            answers = self.task.write(self.model, self.processor, self.task.openings(few, self.columns), self.columns)
-            return {**scores, **self.task.compare(answers, few, self.columns)}, answers
-        assert isinstance(self.task, Answering)
-        return scores, self.task.answer(found.values)
+            written = self.task.write(self.model, self.processor, self.task.openings(few, self.columns), self.columns)
+            return {**scores, **self.task.compare(written, few, self.columns)}, written
+        return scores, answers(self.task, found.values, examples, rows, self.columns)
+
+
+def answers(task: Task, predictions: Kept, examples: Examples, rows: Rows, columns: Columns) -> list[Answer]:
+    """What predictions for rows say, in the words of the data."""
+    if isinstance(task, Marking):
+        return task.mark(predictions, examples, rows, columns)
+    assert isinstance(task, Answering)
+    return task.answer(predictions)
 
 
 def predictor(values: Mapping[str, Any], folder: Path) -> Predictor:
@@ -284,7 +308,12 @@ def measured_rows(recipe: Recipe) -> Rows:
 def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Choice]]:
     data = recipe.data
     splits, decided = read_splits(
-        data.train, data.validation, data.test, encoding=data.encoding, delimiter=data.delimiter
+        data.train,
+        data.validation,
+        data.test,
+        encoding=data.encoding,
+        delimiter=data.delimiter,
+        tagged=recipe.task is not None and recipe.task.name == "token_classification",
     )
     name, task, why = _task(recipe, splits["train"])
     columns, found = task.find_columns(
@@ -310,8 +339,8 @@ def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Cho
     splits, leaks = without_leaks(splits, columns)
     if shares:
         whole = splits["train"]
-        # Texts to be written have no classes to spread evenly.
-        even = replace(columns, label=()) if isinstance(task, Generating) else columns
+        # Texts to be written have no classes to spread evenly, and marked ones have many in every row.
+        even = replace(columns, label=()) if isinstance(task, Generating | Marking) else columns
         validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
         splits |= split(whole, even, validation=validation, test=test, seed=recipe.seed)
         decided += [
@@ -326,8 +355,10 @@ def _task(recipe: Recipe, rows: Rows) -> tuple[str, Task, str]:
     if recipe.task is not None:
         return recipe.task.name, catalog.build("task", recipe.task.name, recipe.task.options), ""
     name, why = task_of(rows)
-    if recipe.data.label is not None and name == "causal_lm":
-        # Whoever names a label may want classes of what could be gone on with.
+    named = _listed(recipe.data.label)
+    lists = named is not None and all(isinstance(cell, list) for cell in rows.columns.get(named[0], [None]))
+    if named is not None and (name in ("causal_lm", "seq2seq") or (name == "token_classification" and not lists)):
+        # Whoever names a label may want classes of what could be gone on with, or tagged.
         name, why = "text_classification", "there are texts, and a label is named"
     return name, catalog.build("task", name, {}), why
 

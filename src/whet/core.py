@@ -32,7 +32,7 @@ Mask: TypeAlias = frozenset[str]
 Scores: TypeAlias = dict[str, float]
 """Metric name to value."""
 
-Problem: TypeAlias = Literal["single_label", "multi_label", "regression", "next_token"]
+Problem: TypeAlias = Literal["single_label", "multi_label", "regression", "next_token", "tagging", "target_text"]
 
 Medium: TypeAlias = Literal["picture", "sound"]
 """What the files hold that rows name."""
@@ -40,6 +40,10 @@ Medium: TypeAlias = Literal["picture", "sound"]
 Processor: TypeAlias = Any
 """What turns rows into a model's input: a tokenizer, an image processor or a feature extractor of transformers, which
 have ``save_pretrained`` in common and nothing else."""
+
+Kept: TypeAlias = Any
+"""What a task keeps of a model's outputs: an array of (N, ...) numbers, or a ``Ragged`` of N rows with numbers for each
+token."""
 
 Origin: TypeAlias = Literal["given", "default", "inferred"]
 
@@ -101,9 +105,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Ragged:
-    """N rows of integers of different lengths in one flat array: no padding is stored."""
+    """N rows of different lengths in one flat array, mostly of integers: no padding is stored."""
 
     values: np.ndarray
+    """(T, ...) with T as long as all rows together."""
     starts: np.ndarray
     """N + 1 offsets: row i is ``values[starts[i]:starts[i + 1]]``."""
 
@@ -124,6 +129,13 @@ class Ragged:
         lengths = np.concatenate([part.lengths for part in parts])
         starts = np.concatenate([[0], np.cumsum(lengths)])
         return cls(np.concatenate([part.values for part in parts]), starts)
+
+    def take(self, indices: np.ndarray) -> Ragged:
+        """The rows at ``indices``, in that order."""
+        lengths = self.lengths[indices]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        positions = np.repeat(self.starts[indices] - starts[:-1], lengths) + np.arange(starts[-1])
+        return Ragged(self.values[positions], starts)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -153,6 +165,8 @@ class Examples:
     """Rows that were longer than the limit and lost their end."""
     reading: str = ""
     """How the values become the model's input, where a batch is not just the values: stored outputs depend on it."""
+    beside: Mapping[str, Ragged] = field(default_factory=dict)
+    """What scores and answers need of the rows and the model does not read, by names of the task's own."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -177,13 +191,27 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Entity:
+    """A part of a text and what it is."""
+
+    text: str
+    label: str
+    start: int
+    """Where it begins, in characters."""
+    end: int
+    """Where the next part would begin."""
+    probability: float
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the model says about one row."""
 
-    label: str | float | list[str]
-    """A class, a number, all classes that apply, or a text that the model wrote."""
+    label: str | float | list[str] | list[Entity]
+    """A class, a number, all classes that apply, a text that the model wrote, the tag of each word, or the parts of a
+    text."""
     scores: Scores
-    """Probability of every class; empty for a number and for a text."""
+    """Probability of every class; empty for a number, for a text and for parts of one."""
 
 
 # --- models ---------------------------------------------------------------------------------------------------

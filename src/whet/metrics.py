@@ -8,9 +8,12 @@ scikit-learn is imported where it is used, because recipes are checked without i
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -45,6 +48,12 @@ REGRESSION: Mapping[str, bool] = MappingProxyType(
 
 NEXT_TOKEN: Mapping[str, bool] = MappingProxyType({"perplexity": False, "token_accuracy": True})
 """What ``next_token`` returns, and whether more is better."""
+
+PARTS: Mapping[str, bool] = MappingProxyType({"f1": True, "precision": True, "recall": True, "token_accuracy": True})
+"""Metrics of tags that mark parts, and whether more is better."""
+
+TAGS: Mapping[str, bool] = MappingProxyType({"token_accuracy": True, "macro_f1": True})
+"""What ``tags`` returns, and whether more is better."""
 
 HIGHEST_PERPLEXITY = 1e30
 """Stands for all that are higher: no table could show them."""
@@ -144,6 +153,38 @@ def next_token(sums: np.ndarray) -> Scores:
     return {"perplexity": math.exp(min(loss / tokens, math.log(HIGHEST_PERPLEXITY))), "token_accuracy": hits / tokens}
 
 
+def parts(found: Iterable[Sequence[tuple[int, int, str]]], wanted: Iterable[Sequence[tuple[int, int, str]]]) -> Scores:
+    """Precision, recall and F1 of parts of rows (start, end, label), each right where all three are.
+
+    Over the parts of all rows together; what the rows do not define is 0.0.
+    """
+    right, of_found, of_wanted = 0, 0, 0
+    for some, others in zip(found, wanted, strict=True):
+        right += len(set(some) & set(others))
+        of_found += len(some)
+        of_wanted += len(others)
+    return {
+        "f1": 2 * right / max(of_found + of_wanted, 1),
+        "precision": right / max(of_found, 1),
+        "recall": right / max(of_wanted, 1),
+    }
+
+
+def tags(found: Sequence[str], wanted: Sequence[str]) -> Scores:
+    """Share of the tags that are right, and the mean over the tags that occur of the F1 of each.
+
+    Raises ValueError where there are none.
+    """
+    from sklearn.metrics import f1_score  # noqa: PLC0415
+
+    if not wanted:
+        raise ValueError("there are no tags to score")
+    right = sum(a == b for a, b in zip(found, wanted, strict=True))
+    with _silence():
+        macro = float(f1_score(wanted, found, average="macro", zero_division=0))
+    return {"token_accuracy": right / len(wanted), "macro_f1": macro}
+
+
 def exact_match(written: Sequence[str], wanted: Sequence[str]) -> Scores:
     """Share of the texts that are those wanted, but for spaces; nothing where no texts are wanted.
 
@@ -155,6 +196,48 @@ def exact_match(written: Sequence[str], wanted: Sequence[str]) -> Scores:
         written, wanted = ([text.rpartition("####")[2] for text in texts] for texts in (written, wanted))
     same = [" ".join(a.split()) == " ".join(b.split()) for a, b in zip(written, wanted, strict=True)]
     return {"exact_match": sum(same) / len(same)}
+
+
+def texts(written: Sequence[str], wanted: Sequence[str]) -> Scores:
+    """How near texts are to those wanted; nothing where there are none.
+
+    ``bleu`` (Papineni et al. 2002) and ``chrf`` (Popović 2015) are sacrebleu's, over all texts together and up to 100;
+    ``rouge1``, ``rouge2`` and ``rougeL`` (Lin 2004) are the means of each text's F1 of words, of pairs of words and of
+    the longest common row of words, without regard to case, up to 1.
+    """
+    from sacrebleu import corpus_bleu, corpus_chrf  # noqa: PLC0415
+
+    if not wanted:
+        return {}
+    rouge = [_rouge(_words(one), _words(other)) for one, other in zip(written, wanted, strict=True)]
+    with _silence():
+        bleu, chrf = corpus_bleu(list(written), [list(wanted)]), corpus_chrf(list(written), [list(wanted)])
+    means = [sum(values) / len(values) for values in zip(*rouge, strict=True)]
+    return {"bleu": bleu.score, "chrf": chrf.score, **dict(zip(("rouge1", "rouge2", "rougeL"), means, strict=True))}
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _rouge(written: list[str], wanted: list[str]) -> tuple[float, float, float]:
+    pairs = [list(itertools.pairwise(words)) for words in (written, wanted)]
+    shared = [(Counter(a) & Counter(b)).total() for a, b in ((written, wanted), (pairs[0], pairs[1]))]
+    sizes = len(written) + len(wanted), len(pairs[0]) + len(pairs[1]), len(written) + len(wanted)
+    found = [2 * same / max(size, 1) for same, size in zip((*shared, _common(written, wanted)), sizes, strict=True)]
+    return found[0], found[1], found[2]
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    """Length of the longest row of words that both hold in this order."""
+    longest = [0] * (len(other) + 1)
+    for word in one:
+        before = 0
+        for position, candidate in enumerate(other, start=1):
+            kept = longest[position]
+            longest[position] = before + 1 if word == candidate else max(kept, longest[position - 1])
+            before = kept
+    return longest[-1]
 
 
 def _check(predictions: np.ndarray, wanted: tuple[int, ...]) -> None:

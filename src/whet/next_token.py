@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 class NextToken:
     """From token numbers to losses and scores; what the tokens are is the task's own."""
+
+    ahead: ClassVar[int] = 1
+    """How far behind its input a token's target stands."""
 
     @property
     def problem(self) -> Problem:
@@ -50,7 +53,7 @@ class NextToken:
         """Sum of the cross-entropies of the tokens that are learned."""
         from whet.model.late_head import learned
 
-        return learned(outputs, batch).total
+        return learned(outputs, batch, self.ahead).total
 
     def predict(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[np.ndarray, float | None]:
         """(B, 3) loss, learned tokens, and tokens that were guessed right, summed over each row."""
@@ -58,7 +61,7 @@ class NextToken:
 
         if batch.targets is None:
             return np.zeros((batch.rows, 3)), None
-        found = learned(outputs, batch)
+        found = learned(outputs, batch, self.ahead)
         return found.by_row(batch.rows), float(found.total)
 
     def score(self, predictions: np.ndarray, examples: Examples) -> Scores:

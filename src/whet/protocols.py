@@ -20,6 +20,7 @@ from whet.core import (
     Cost,
     Defaults,
     Examples,
+    Kept,
     Loaded,
     Medium,
     Parts,
@@ -142,12 +143,12 @@ class Task(Protocol):
         """Holds wherever the engine computes the model's outputs and reads them; a chance to compute less."""
         ...
 
-    def predict(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[np.ndarray, float | None]:
-        """What ``score`` and ``answer`` need to keep of a batch, (B, ...) numbers, and the loss of a labelled one."""
+    def predict(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[Kept, float | None]:
+        """What ``score`` and ``answer`` need to keep of a batch's B rows, and the loss of a labelled one."""
         ...
 
-    def score(self, predictions: np.ndarray, examples: Examples) -> Scores:
-        """All metrics of (N, ...) predictions against the targets."""
+    def score(self, predictions: Kept, examples: Examples) -> Scores:
+        """All metrics of the predictions for N rows against the targets."""
         ...
 
 
@@ -169,6 +170,24 @@ class Answering(Protocol):
 
     def answer(self, predictions: np.ndarray) -> list[Answer]:
         """(N, ...) predictions in the words of the data."""
+        ...
+
+
+@runtime_checkable
+class Marking(Protocol):
+    """A task whose answers are parts of the rows."""
+
+    def mark(self, predictions: Kept, examples: Examples, rows: Rows, columns: Columns) -> list[Answer]:
+        """Predictions in the words of the data: what of each row is what."""
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A task that leaves open what only a model and its tokenizer can tell of the rows."""
+
+    def measured(self, rows: Rows, columns: Columns, loaded: Loaded) -> tuple[Task, list[Choice]]:
+        """This task with the rest decided from the training rows, and each decision's reason."""
         ...
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from whet.core import Batch
 from whet.model import late_head
@@ -114,3 +114,22 @@ def test_nothing_that_is_learned_gives_a_loss_of_zero(model: PreTrainedModel, ba
         total = learned(model(**batch.inputs), nothing).total
         total.backward()  # type: ignore[no-untyped-call]
     assert total.item() == 0.0
+
+
+def test_an_encoder_decoder_learns_tokens_where_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = AutoConfig.for_model("t5", vocab_size=50, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    config.decoder_start_token_id = 0
+    model = AutoModelForSeq2SeqLM.from_config(config).eval()  # type: ignore[no-untyped-call]
+    generator = torch.Generator().manual_seed(1)
+    read, targets = (torch.randint(2, 50, (2, width), generator=generator) for width in (7, 4))
+    targets[1, 2:] = -100
+    shifted = model.prepare_decoder_input_ids_from_labels(targets)
+    inputs = {"input_ids": read, "attention_mask": torch.ones_like(read), "decoder_input_ids": shifted}
+    batch = Batch(inputs, targets, 6.0, 2, 14)
+    expected = model(**batch.inputs, labels=targets).loss * 6
+    with without_logits(model):
+        outputs = model(**batch.inputs)
+        assert outputs["logits"].shape == (2, 4, 16)
+        found = learned(outputs, batch, ahead=0)
+    assert found.total.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert found.by_row(2)[:, 1].tolist() == [4, 2]

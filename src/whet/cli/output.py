@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from whet.core import Answer, Scores
+from whet.core import Answer, Entity, Scores
 from whet.report.writing import plain
 from whet.verbs.explain import Explanation
 
@@ -42,12 +42,19 @@ def answers_table(texts: Sequence[str], answers: Sequence[Answer]) -> Table:
         if isinstance(answer.label, float):
             said, sure = f"{answer.label:.4g}", ""
         elif isinstance(answer.label, list):
-            said, sure = ", ".join(f"{name} {answer.scores[name]:.0%}" for name in answer.label) or "none", ""
+            said, sure = ", ".join(_told(one, answer.scores) for one in answer.label) or "none", ""
         else:
             said, sure = answer.label, f"{answer.scores[answer.label]:.0%}" if answer.scores else ""
         shown = Text(plain(text).replace("\n", " "), style="dim", overflow="ellipsis", no_wrap=True)
         table.add_row(Text(plain(said), style="bold"), Text(sure), shown)
     return table
+
+
+def _told(one: str | Entity, scores: Scores) -> str:
+    """One of several answers for a text."""
+    if isinstance(one, Entity):
+        return f"{one.text} ({one.label}, {one.probability:.0%})"
+    return f"{one} {scores[one]:.0%}" if one in scores else one
 
 
 def written(console: Console, texts: Sequence[str], answers: Sequence[Answer]) -> None:

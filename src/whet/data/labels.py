@@ -96,15 +96,21 @@ def targets(rows: Rows, label: Sequence[str], problem: Problem, names: Sequence[
             if name not in position:
                 unknown.setdefault(name, []).append(place)
     if unknown:
-        where = {name: f"{rows.source}, {at(rows.source, places)}" for name, places in unknown.items()}
-        told = [f"label {name!r} in {place}, is not a known class{_near(name, names)}" for name, place in where.items()]
-        raise DataError(*_few(told))
+        raise DataError(*unknown_classes(unknown, rows.source, names))
     if problem == "single_label":
         return np.array([position[row[0]] for row in listed], dtype=np.int64)
     result = np.zeros((len(rows), len(names)), dtype=np.float32)
     for i, row in enumerate(listed):
         result[i, [position[name] for name in row]] = 1.0
     return result
+
+
+def unknown_classes(unknown: Mapping[str, Sequence[int]], source: str, names: Sequence[str]) -> list[str]:
+    """What to tell of labels, with the places of their rows, that are not among the classes."""
+    where = {name: f"{source}, {at(source, places)}" for name, places in unknown.items()}
+    return _few(
+        [f"label {name!r} in {place}, is not a known class{_near(name, names)}" for name, place in where.items()]
+    )
 
 
 def numbers(rows: Rows, label: Sequence[str]) -> np.ndarray:

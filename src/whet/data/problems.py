@@ -15,7 +15,10 @@ def first_few(items: Sequence[object], separator: str = ", ") -> str:
     return shown if len(items) <= SHOWN else f"{shown} and {len(items) - SHOWN} more"
 
 
+_IN_LINES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".conll", ".iob", ".bio")
+
+
 def at(source: str, places: Sequence[int]) -> str:
     """Where rows stand, such as ``"lines 3, 9"``; formats without lines count their records instead."""
-    unit = "line" if source.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".txt")) else "record"
+    unit = "line" if source.lower().endswith(_IN_LINES) else "record"
     return f"{unit if len(places) == 1 else unit + 's'} {first_few(places)}"

@@ -91,20 +91,26 @@ def read_parquet(path: Path) -> Rows:
     for column in table.column_names:
         values = table.column(column).to_pylist()
         names = classes.get(column)
-        if names:
-            values = [names[v] if isinstance(v, int) and 0 <= v < len(names) else None for v in values]
-        columns[column] = values
+        columns[column] = [_named(names, value) for value in values] if names else values
     return Rows(columns, path.name, range(1, table.num_rows + 1))
 
 
+def _named(names: list[str], value: object) -> object:
+    """A class number, or a list of them, by name."""
+    if isinstance(value, list):
+        return [_named(names, one) for one in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
+
+
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Names of the classes by column, as the ``datasets`` library leaves them in a file's metadata."""
+    """Names of the classes by column, as the ``datasets`` library leaves them in a file's metadata; of lists too."""
     metadata = (schema.metadata or {}).get(b"huggingface")
     if metadata is None:
         return {}
     try:
         features = json.loads(metadata)["info"]["features"]
-        return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        told = {name: feature.get("feature", feature) for name, feature in features.items()}
+        return {name: feature["names"] for name, feature in told.items() if feature.get("_type") == "ClassLabel"}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 

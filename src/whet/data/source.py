@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from whet.core import Choice, Rows
+from whet.data import tag_lines
 from whet.data.decode import decode, read_bytes
 from whet.data.delimited import read_delimited
 from whet.data.folder import class_folders, holds_parts, parts_of, table_files
@@ -17,7 +18,7 @@ from whet.data.problems import first_few
 from whet.data.records import read_json, read_json_lines, read_parquet
 from whet.errors import DataError, did_you_mean
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt", *tag_lines.SUFFIXES)
 
 _WAYS_OUT = {
     ".xlsx": "save the sheet as CSV (UTF-8)",
@@ -28,14 +29,15 @@ _WAYS_OUT = {
 }
 
 
-def read(path: str | Path, *, encoding: str | None = None, delimiter: str | None = None) -> Rows:
-    """The rows of one CSV, TSV, JSON, JSON Lines or Parquet file, or the passages of a plain text.
+def read(path: str | Path, *, encoding: str | None = None, delimiter: str | None = None, tagged: bool = False) -> Rows:
+    """The rows of one CSV, TSV, JSON, JSON Lines or Parquet file, the passages of a plain text, or tagged sentences.
 
     Cells of CSV and TSV stay text; JSON and Parquet keep their types. ``places`` are line numbers (CSV: the line a
     record starts on, the header is line 1) or, for JSON and Parquet, record numbers. ``encoding`` None is UTF-8;
-    ``delimiter`` None is found in the header. Raises DataError with all problems of the file at once.
+    ``delimiter`` None is found in the header. A plain text that is ``tagged`` has a token and its tag in each line.
+    Raises DataError with all problems of the file at once.
     """
-    return _read(Path(path), encoding, delimiter)[0]
+    return _read(Path(path), encoding, delimiter, tagged)[0]
 
 
 def read_splits(
@@ -45,6 +47,7 @@ def read_splits(
     *,
     encoding: str | None = None,
     delimiter: str | None = None,
+    tagged: bool = False,
 ) -> tuple[dict[str, Rows], list[Choice]]:
     """Rows by part (``train``, and ``validation`` and ``test`` where there are such rows), and what was decided.
 
@@ -65,7 +68,7 @@ def read_splits(
     decided: list[Choice] = []
     for part, path in files.items():
         try:
-            splits[part], found = _read(path, encoding, delimiter)
+            splits[part], found = _read(path, encoding, delimiter, tagged)
         except DataError as error:
             problems += [problem for problem in error.problems if problem not in problems]
         else:
@@ -100,12 +103,12 @@ def _read_folder(folder: Path, encoding: str | None) -> tuple[dict[str, Rows], d
     return splits, {}, choices
 
 
-def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[Rows, list[Choice]]:
-    rows, choices = _read_table(path, encoding, delimiter)
+def _read(path: Path, encoding: str | None, delimiter: str | None, tagged: bool) -> tuple[Rows, list[Choice]]:
+    rows, choices = _read_table(path, encoding, delimiter, tagged)
     return replace(rows, folder=path.parent), choices
 
 
-def _read_table(path: Path, encoding: str | None, delimiter: str | None) -> tuple[Rows, list[Choice]]:
+def _read_table(path: Path, encoding: str | None, delimiter: str | None, tagged: bool) -> tuple[Rows, list[Choice]]:
     _check(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -118,6 +121,8 @@ def _read_table(path: Path, encoding: str | None, delimiter: str | None) -> tupl
     chosen = [Choice("data.encoding", used, "given" if encoding else "default")]
     if suffix == ".json":
         return read_json(text, path.name), chosen
+    if suffix in tag_lines.SUFFIXES or (tagged and suffix == ".txt"):
+        return tag_lines.read_tag_lines(text, path.name), chosen
     if suffix == ".txt":
         return read_passages(text, path.name), chosen
     if suffix in {".jsonl", ".ndjson"}:

@@ -26,6 +26,7 @@ from whet.engine.arithmetic import Precision
 from whet.engine.cut import Probe, find_prefix, reads_as_found
 from whet.engine.device import tokens_at_once
 from whet.engine.job import Job
+from whet.engine.predict import flat
 from whet.engine.replay import NoCutError, Prefix
 from whet.engine.store import DIGEST, Store, Writer, make_room
 from whet.errors import RecipeError, SaveError
@@ -40,6 +41,9 @@ WORTHWHILE = 0.1
 
 MEMORY = 0.25
 """Largest share of the free memory that outputs may take where there is no room on the disk."""
+
+DRAWS = 200
+"""Rows that are tried for a small batch that tells two lengths apart."""
 
 STOPPED = "a stop was requested"
 
@@ -202,6 +206,10 @@ def _examples(job: Job, side: Side) -> Examples:
 
 def _probes(job: Job) -> tuple[Probe, Probe]:
     """Two rows and three rows, whose longest differ where any do."""
+    for values in job.train.inputs.values():
+        if len(np.unique(values.lengths)) > 1 and (values.lengths != job.train.lengths).any():
+            few, many = _apart(job.train.lengths, values.lengths)
+            return _probe(job, job.train, few), _probe(job, job.train, many)
     order = np.argsort(job.train.lengths, kind="stable")
     middle = order[len(order) // 2 :][:3]
     longest = job.train.lengths[middle].max()
@@ -214,11 +222,30 @@ def _probes(job: Job) -> tuple[Probe, Probe]:
     return _probe(job, examples, np.resize(few, 2)), _probe(job, job.train, np.resize(middle, 3))
 
 
+def _apart(lengths: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two rows and three rows whose longest differ in both lengths, and of which neither can be taken for the other.
+
+    A model that reads two sequences returns tensors as long as the one and as long as the other.
+    """
+    generator = np.random.default_rng(0)
+    uneven = np.flatnonzero(lengths != others)
+    best, found = -1, (uneven[:2], uneven[:3])
+    for _ in range(DRAWS):
+        few, many = generator.choice(uneven, 2), generator.choice(len(lengths), 3)
+        sides = [(int(side[few].max()), int(side[many].max())) for side in (lengths, others)]
+        told = sum(a != b for a, b in sides) + (sides[0] != sides[1])
+        if told > best:
+            best, found = told, (few, many)
+        if best == 3:
+            break
+    return found
+
+
 def _probe(job: Job, examples: Examples, rows: np.ndarray) -> Probe:
     batch = job.task.collate(examples, rows).to(job.device)
 
     def observe(outputs: Any) -> list[Tensor]:
-        return [job.task.loss(outputs, batch), torch.from_numpy(job.task.predict(outputs, batch)[0])]
+        return [job.task.loss(outputs, batch), torch.from_numpy(flat(job.task.predict(outputs, batch)[0]))]
 
     return Probe(batch.inputs, examples.lengths[rows], observe)
 

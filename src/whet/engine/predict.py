@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from whet.core import Batch, Examples, Scores
+from whet.core import Batch, Examples, Kept, Ragged, Scores
 from whet.data.batch import sorted_batches
 from whet.engine.device import ALONE, Processes, tokens_at_once
 from whet.protocols import Task
@@ -18,8 +18,8 @@ from whet.protocols import Task
 class Predictions:
     """What a model said about N rows, in their order."""
 
-    values: np.ndarray
-    """(N, ...) as the task keeps them."""
+    values: Kept
+    """Of N rows, as the task keeps them."""
     loss: float | None
     """Mean loss; None where the rows have no targets."""
 
@@ -28,7 +28,7 @@ class Predictions:
 class _Part:
     """What comes of one batch."""
 
-    values: np.ndarray
+    values: Kept
     loss: float
     weight: float
 
@@ -64,13 +64,27 @@ def predict(
         found |= others
     if not batches:
         return Predictions(np.empty((0,)), None)
-    values = np.empty((len(examples), *found[0].values.shape[1:]), dtype=found[0].values.dtype)
-    total, whole = 0.0, 0.0
-    for number, indices in enumerate(batches):
-        values[indices] = found[number].values
-        total += found[number].loss
-        whole += found[number].weight
-    return Predictions(values, total / whole if whole else None)
+    parts = [found[number] for number in range(len(batches))]
+    total, whole = sum(part.loss for part in parts), sum(part.weight for part in parts)
+    return Predictions(_in_order([part.values for part in parts], batches), total / whole if whole else None)
+
+
+def _in_order(parts: list[Kept], batches: list[np.ndarray]) -> Kept:
+    """What was kept of all batches, row by row in the order of the examples."""
+    if isinstance(parts[0], Ragged):
+        return Ragged.joined(parts).take(np.argsort(np.concatenate(batches)))
+    values = np.empty((sum(map(len, batches)), *parts[0].shape[1:]), dtype=parts[0].dtype)
+    for indices, part in zip(batches, parts, strict=True):
+        values[indices] = part
+    return values
+
+
+def flat(kept: Kept, rows: int | None = None) -> np.ndarray:
+    """The numbers that were kept of the first ``rows``, or of all."""
+    if isinstance(kept, Ragged):
+        return kept.values if rows is None else kept.values[: kept.starts[rows]]
+    values: np.ndarray = kept if rows is None else kept[:rows]
+    return values
 
 
 def score(

@@ -19,6 +19,8 @@ _TASK_TYPES = {
     "ForSequenceClassification": "SEQ_CLS",
     "ForTokenClassification": "TOKEN_CLS",
     "ForConditionalGeneration": "SEQ_2_SEQ_LM",
+    "MarianMTModel": "SEQ_2_SEQ_LM",
+    "EncoderDecoderModel": "SEQ_2_SEQ_LM",
     "ForCausalLM": "CAUSAL_LM",
 }
 

@@ -7,19 +7,36 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
 )
 
-Kind: TypeAlias = Literal["SequenceClassification", "CausalLM", "ImageClassification"]
-"""The ending of the class of transformers that builds the model, as in ``AutoModelForCausalLM``."""
+Kind: TypeAlias = Literal[
+    "SequenceClassification",
+    "TokenClassification",
+    "CausalLM",
+    "Seq2SeqLM",
+    "Encoder",
+    "Decoder",
+    "ImageClassification",
+]
+"""The ending of the class of transformers that builds the model, as in ``AutoModelForCausalLM``; or one of two models
+that are to be joined."""
+
+DECODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie", "gpt2"})
+"""Families that can be the decoder of another family's encoder."""
 
 Reads: TypeAlias = Literal["texts", "pictures", "sound"]
 
@@ -67,5 +84,38 @@ HEADS: Mapping[Kind, Head] = {
         "choose a model for pictures, such as one of ViT, ResNet, ConvNeXt, Swin or MobileNetV2",
         "pictures",
         has_labels=True,
+    ),
+    "TokenClassification": Head(
+        AutoModelForTokenClassification,
+        frozenset(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
+        "tag the tokens of texts",
+        "choose an encoder, such as BERT, RoBERTa or DeBERTa",
+        "texts",
+        has_labels=True,
+    ),
+    "Encoder": Head(
+        AutoModel,
+        frozenset(MODEL_FOR_MASKED_LM_MAPPING_NAMES) | frozenset(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES),
+        "read texts for a decoder",
+        "choose an encoder, such as BERT or RoBERTa",
+        "texts",
+        has_labels=False,
+    ),
+    "Decoder": Head(
+        AutoModelForCausalLM,
+        DECODERS,
+        "write what an encoder has read, since it has no place for a cross-attention",
+        f"choose one of {', '.join(sorted(DECODERS))}",
+        "texts",
+        has_labels=False,
+    ),
+    "Seq2SeqLM": Head(
+        AutoModelForSeq2SeqLM,
+        frozenset(MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
+        "turn texts into texts",
+        "choose an encoder-decoder, such as T5, BART, Marian or Pegasus, or join this model with a decoder: "
+        "--set task.decoder=NAME",
+        "texts",
+        has_labels=False,
     ),
 }

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whet.core import Batch
-from whet.model.parts import language_head, without_keys_and_values
+from whet.model.parts import has_decoder, language_head, without_keys_and_values
 
 AT_ONCE = 2**23
 """Logits that exist at a time: 32 MB."""
@@ -64,14 +64,17 @@ def without_logits(model: nn.Module) -> Iterator[None]:
             yield
 
 
-def learned(outputs: Mapping[str, Any], batch: Batch) -> Learned:
-    """The loss of every token of a batch that has a target, by the outputs for the token before it."""
+def learned(outputs: Mapping[str, Any], batch: Batch, ahead: int = 1) -> Learned:
+    """The loss of every token of a batch that has a target, by the outputs for the token so many before it.
+
+    A decoder that reads what it writes looks one ahead; where its input is shifted already, none.
+    """
     assert batch.targets is not None
     logits, head = outputs["logits"], outputs.get(HEAD)
-    rows, positions = (batch.targets[:, 1:] >= 0).nonzero(as_tuple=True)
+    rows, positions = (batch.targets[:, ahead:] >= 0).nonzero(as_tuple=True)
     # Virtual tokens may stand before those of the batch.
     virtual = logits.shape[1] - batch.targets.shape[1]
-    chosen, targets = logits[rows, positions + virtual], batch.targets[rows, positions + 1]
+    chosen, targets = logits[rows, positions + virtual], batch.targets[rows, positions + ahead]
     if head is None:
         losses = functional.cross_entropy(chosen.float(), targets, reduction="none")
         return Learned(losses.sum(), losses.detach(), chosen.argmax(-1) == targets, rows)
@@ -109,7 +112,8 @@ def _ends_with(model: nn.Module, head: nn.Linear) -> bool:
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            logits = model.eval()(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+            more = {"decoder_input_ids": tokens} if has_decoder(model) else {}
+            logits = model.eval()(input_ids=tokens, attention_mask=torch.ones_like(tokens), **more).logits
     finally:
         hook.remove()
         for module, mode in modes.items():

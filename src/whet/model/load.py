@@ -71,7 +71,7 @@ def load(
         config.num_labels = targets
         config.id2label = dict(enumerate(labels or [f"LABEL_{i}" for i in range(targets)]))
         config.label2id = {label: i for i, label in config.id2label.items()}
-        config.problem_type = _PROBLEM_TYPES[problem]
+        config.problem_type = _PROBLEM_TYPES.get(problem)
     model, unfilled = read(name, folder, config, kind, quantisation)
     if not kept:
         unfilled |= _draw_answers(model, unfilled, kind)
@@ -150,7 +150,7 @@ def _precision(folder: Path) -> torch.dtype:
 
 def _answers_alike(config: PreTrainedConfig, labels: Sequence[str] | None, targets: int, problem: Problem) -> bool:
     """Did the head of a saved model answer this very question?"""
-    if config.problem_type not in (None, _PROBLEM_TYPES[problem]) or config.num_labels != targets:
+    if config.problem_type not in (None, _PROBLEM_TYPES.get(problem)) or config.num_labels != targets:
         return False
     saved = sorted((int(number), label) for number, label in (config.id2label or {}).items())
     return labels is None or [label for _, label in saved] == list(labels)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import EncoderDecoderModel, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from whet.core import Block, Parts
@@ -52,8 +52,8 @@ def parts_of(model: nn.Module, fresh: Iterable[str] = ()) -> Parts:
     body = body_of(model)
     modules = dict(model.named_modules())
     parameters = dict(_shapes(model))
-    blocks, final_norm = _blocks(modules, body, root.config)
-    pooled = {_join(body, name) for name in _HEADS}
+    blocks, final_norm = _blocks(modules, body, root)
+    pooled = {_join(body, name) for name in (*_HEADS, *_heads_of_joined(root))}
     head = [name for name in (*parameters, *modules) if name in pooled]
     after = {*final_norm, *head}
     inner = {*after, *(name for block in blocks for name in block)}
@@ -121,10 +121,16 @@ def language_head(model: nn.Module) -> nn.Module | None:
     return head if weight is not None and len(weight) == known else None
 
 
+def has_decoder(model: nn.Module) -> bool:
+    """Does one part of the model read, and another write?"""
+    return bool(_root(model)[1].config.is_encoder_decoder)
+
+
 @contextmanager
 def without_keys_and_values(model: nn.Module) -> Iterator[None]:
     """Meanwhile a decoder does not keep the keys and values of what it has read."""
-    config = _root(model)[1].config
+    # An encoder-decoder of two models keeps it in the decoder's.
+    config = _root(model)[1].config.get_text_config()
     before = getattr(config, "use_cache", None)
     if before is None:
         yield
@@ -225,14 +231,14 @@ class _Match:
     """Sorts matches into execution order."""
 
 
-def _blocks(modules: dict[str, nn.Module], body: str, config: PreTrainedConfig) -> tuple[list[Block], list[str]]:
+def _blocks(modules: dict[str, nn.Module], body: str, root: PreTrainedModel) -> tuple[list[Block], list[str]]:
     """The blocks in execution order, and what the body has after the last of them."""
-    found = _matches(modules, body, _patterns(config))
+    found = _matches(modules, body, _patterns(root))
     if not any(not match.joins for match in found):
         found = _matches(modules, body, _guess(modules, body))
     if not found:
         raise ModelError(
-            f"a {type(modules[body]).__name__} (model type '{config.model_type}') has no list of layers that whet "
+            f"a {type(modules[body]).__name__} (model type '{root.config.model_type}') has no list of layers that whet "
             f"could take for its blocks; known model types are: {', '.join(sorted(PATTERNS))}"
         )
     blocks: list[list[str]] = []
@@ -252,12 +258,28 @@ def _blocks(modules: dict[str, nn.Module], body: str, config: PreTrainedConfig) 
     return [tuple(block) for block in blocks], final
 
 
-def _patterns(config: PreTrainedConfig) -> tuple[str, ...]:
+def _patterns(root: PreTrainedModel) -> tuple[str, ...]:
+    config = root.config
+    if isinstance(root, EncoderDecoderModel):
+        sides = {"encoder": root.encoder.config, f"decoder.{root.decoder.base_model_prefix}": root.decoder.config}
+        return tuple(
+            f"+{side}.{pattern[1:]}" if pattern.startswith("+") else f"{side}.{pattern}"
+            for side, config in sides.items()
+            for pattern in PATTERNS.get(config.model_type, ())
+        )
     patterns = PATTERNS.get(config.model_type, ())
     # One variant of wav2vec2 and its kin normalises after the blocks, the other one before them.
     if getattr(config, "do_stable_layer_norm", False):
         return (*patterns, "+encoder.layer_norm")
     return patterns
+
+
+def _heads_of_joined(root: PreTrainedModel) -> list[str]:
+    """What a decoder that was joined with an encoder has around its body."""
+    if not isinstance(root, EncoderDecoderModel):
+        return []
+    body = root.decoder.base_model_prefix
+    return [f"decoder.{name}" for name, _ in root.decoder.named_children() if name != body]
 
 
 def _matches(modules: dict[str, nn.Module], body: str, patterns: Sequence[str]) -> list[_Match]:

@@ -10,6 +10,7 @@ from transformers import (
     AutoFeatureExtractor,
     AutoImageProcessor,
     AutoTokenizer,
+    EncoderDecoderModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -19,12 +20,18 @@ from whet.errors import ModelError
 from whet.model.heads import Reads
 from whet.model.locate import opening
 from whet.model.parts import longest_input
+from whet.model.tokenizer_pair import TARGET, TokenizerPair
 
 
 def open_processor(name: str, folder: Path, model: PreTrainedModel, reads: Reads) -> Processor:
     """What a model needs to read texts, pictures or sound; raises ModelError where the two do not fit."""
     if reads == "texts":
-        return _tokenizer(name, folder, model)
+        if isinstance(model, EncoderDecoderModel) and (folder / TARGET).is_dir():
+            source, target = model.encoder, model.decoder
+            return TokenizerPair(
+                open_tokenizer(name, folder, source), open_tokenizer(f"{name}: {TARGET}", folder / TARGET, target)
+            )
+        return open_tokenizer(name, folder, model)
     kind: Any = AutoImageProcessor if reads == "pictures" else AutoFeatureExtractor
     # Pillow everywhere: torchvision resizes a little differently, and whoever loads the model may not have it.
     options = {"backend": "pil"} if reads == "pictures" else {}
@@ -40,7 +47,7 @@ def make_room(processor: Processor, model: nn.Module) -> None:
         processor.model_max_length = min(processor.model_max_length, longest)
 
 
-def _tokenizer(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+def open_tokenizer(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, which pads, reads no more than the model can, and knows no token beyond it."""
     with opening(f"{name}: its tokenizer"):
         processor: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(

@@ -166,7 +166,10 @@ class PromptModel(BaseTuner):
         config = self.peft_config[self.active_adapters[0]]
         assert isinstance(config, PromptConfig)
         if config.tables and not next(m for m in self.model.modules() if isinstance(m, PromptLayer)).disable_adapters:
-            kwargs = _with_virtual_tokens(kwargs, config)
+            outputs = self.model(*args, **_with_virtual_tokens(kwargs, config))
+            if config.task_type == "TOKEN_CLS":
+                outputs["logits"] = _without(outputs["logits"], config.after, config.length)
+            return outputs
         return self.model(*args, **kwargs)
 
     def _pre_injection_hook(self, model: nn.Module, config: PeftConfig, adapter_name: str) -> None:  # noqa: ARG002
@@ -291,6 +294,11 @@ def _with_virtual_tokens(inputs: Mapping[str, Any], config: PromptConfig) -> dic
 def _put_in(rows: Tensor, virtual: Tensor, after: int) -> Tensor:
     """(B, T) as (B, T + l)."""
     return torch.cat([rows[:, :after], virtual.expand(len(rows), -1), rows[:, after:]], dim=1)
+
+
+def _without(rows: Tensor, after: int, length: int) -> Tensor:
+    """(B, T + l, C) as (B, T, C): who asks about each token does not ask about virtual ones."""
+    return torch.cat([rows[:, :after], rows[:, after + length :]], dim=1)
 
 
 def _widened(value: Any, length: int) -> Any:

@@ -1,4 +1,4 @@
-"""Lets a language model go on with texts: the most probable token after the other, until it ends its answer."""
+"""Lets models write until they end their answer: a decoder goes on with texts, an encoder-decoder rewrites them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def write(
     written = [""] * len(prompts)
     for start in range(0, len(order), AT_ONCE):
         few = order[start : start + AT_ONCE]
-        inputs = _padded([list(prompts[i])[-room:] for i in few], processor, model)
+        prompt = [list(prompts[i])[-room:] for i in few]
+        # What is written stands behind the prompt.
+        inputs = _padded(prompt, int(processor.pad_token_id or 0), model, left=True)
         with torch.inference_mode(), silence():
             tokens = model.generate(**inputs, generation_config=config)  # type: ignore[operator]
         for i, row in zip(few, tokens[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
@@ -56,11 +58,53 @@ def _behind(prompt: list[int], written: list[int], processor: PreTrainedTokenize
     return str(text).rstrip()
 
 
-def _padded(prompts: list[list[int]], processor: PreTrainedTokenizerBase, model: nn.Module) -> dict[str, Any]:
-    """Padding stands on the left: what is written stands behind the prompt."""
-    width = max(len(prompt) for prompt in prompts)
-    pad = processor.pad_token_id
+def rewrite(
+    model: nn.Module,
+    processor: PreTrainedTokenizerBase,
+    sources: Sequence[Sequence[int]],
+    *,
+    padding: int,
+    new_tokens: int,
+    beams: int,
+    first: int,
+    opening: Sequence[int],
+    stop: int,
+) -> list[str]:
+    """What an encoder-decoder writes for each source, by the tokenizer of its targets: at most ``new_tokens``.
+
+    The decoder reads ``first`` before it writes, and is made to write ``opening``, of one token at most. With more than
+    one of the ``beams`` the most probable of so many texts is taken. The model is left in eval mode.
+    """
+    model.eval()
+    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=new_tokens,
+        do_sample=False,
+        num_beams=beams,
+        eos_token_id=stop,
+        pad_token_id=processor.pad_token_id,
+        decoder_start_token_id=first,
+        forced_bos_token_id=opening[0] if opening else None,
+    )
+    written = [""] * len(sources)
+    for start in range(0, len(order), AT_ONCE):
+        few = order[start : start + AT_ONCE]
+        inputs = _padded([list(sources[i]) for i in few], padding, model, left=False)
+        with torch.inference_mode(), silence():
+            told = model.generate(**inputs, generation_config=config)  # type: ignore[operator]
+        for i, row in zip(few, told[:, 1:].tolist(), strict=True):
+            end = row.index(stop) if stop in row else len(row)
+            written[i] = str(processor.decode(row[:end], skip_special_tokens=True)).strip()
+    return written
+
+
+def _padded(rows: list[list[int]], padding: int, model: nn.Module, *, left: bool) -> dict[str, Any]:
+    """Rows of one length, filled up on the left or on the right."""
+    width = max(len(row) for row in rows)
+    fills = [[padding] * (width - len(row)) for row in rows]
+    seen = [[1] * len(row) for row in rows]
+    blind = [[0] * len(fill) for fill in fills]
     device = next(model.parameters()).device
-    tokens = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-    return {"input_ids": tokens, "attention_mask": mask}
+    tokens = [a + b for a, b in (zip(fills, rows, strict=True) if left else zip(rows, fills, strict=True))]
+    mask = [a + b for a, b in (zip(blind, seen, strict=True) if left else zip(seen, blind, strict=True))]
+    return {"input_ids": torch.tensor(tokens, device=device), "attention_mask": torch.tensor(mask, device=device)}

@@ -29,6 +29,8 @@ BASELINES = {
     "features": "frozen features + logistic regression",
     "pretrained": "the model before fine-tuning",
     "frequencies": "how frequent each token is",
+    "words": "the most frequent tag of each word",
+    "copy": "the source as it is",
 }
 VALUE_BASELINES = {
     "majority": "always the mean",

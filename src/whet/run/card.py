@@ -9,7 +9,9 @@ from whet.core import Scores
 CLASSES = {
     "causal_lm": "CausalLM",
     "image_classification": "ImageClassification",
+    "seq2seq": "Seq2SeqLM",
     "text_classification": "SequenceClassification",
+    "token_classification": "TokenClassification",
 }
 
 READERS = {"image_classification": ("processor", "AutoImageProcessor")}
@@ -18,7 +20,7 @@ READERS = {"image_classification": ("processor", "AutoImageProcessor")}
 READ = {"image_classification": "Pictures"}
 """What such a task reads."""
 
-KNOWN_TO_PEFT = ("CausalLM", "SequenceClassification")
+KNOWN_TO_PEFT = ("CausalLM", "Seq2SeqLM", "SequenceClassification", "TokenClassification")
 """Kinds of models for which peft has a class that opens base and adapter at once."""
 
 OWN_KINDS = ("adapter", "p_tuning", "prefix", "prompt")
@@ -86,7 +88,9 @@ def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[
     if not adapter:
         names = sorted((f"AutoModelFor{kind}", opens))
         loading = [f'model = AutoModelFor{kind}.from_pretrained("model")']
-        return [f"from transformers import {', '.join(names)}", *loading, processor]
+        second = [f'target_{reader} = {opens}.from_pretrained("model/target_tokenizer")']
+        loading += [processor, *(second if "decoder" in values["task"] else [])]
+        return [f"from transformers import {', '.join(names)}", *loading]
     classes = len(values["task"].get("labels") or [1])
     width = f", num_labels={classes}" if kind.endswith("Classification") else ""
     own = values["method"]["name"] in OWN_KINDS

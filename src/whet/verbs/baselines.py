@@ -6,13 +6,14 @@ import numpy as np
 from torch import nn
 
 from whet.build import Prepared
-from whet.core import Examples, Rows, Scores
+from whet.core import Answer, Examples, Rows, Scores
 from whet.engine.predict import features, score
+from whet.evaluate import tags
 from whet.evaluate.baselines import baselines as of_classes
 from whet.evaluate.baselines import of_features
 from whet.evaluate.untrained import frequencies
 from whet.model.parts import parts_of
-from whet.protocols import ReadingFiles
+from whet.protocols import Generating, ReadingFiles
 
 LEARNED = 2000
 """Training rows from which the baseline over features learns at most: each takes a pass through the model."""
@@ -24,11 +25,16 @@ MATRIX = 2
 def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
     """Scores on the ``measured`` rows, by the name of the baseline."""
     train, test = prepared.examples["train"], prepared.examples[measured]
-    if prepared.task.problem == "next_token":
+    if prepared.task.problem in ("next_token", "target_text"):
         return {
             "pretrained": _pretrained(prepared, measured),
             "frequencies": frequencies(train, test, _known(prepared)),
+            **(_copies(prepared, measured) if prepared.task.problem == "target_text" else {}),
         }
+    if prepared.task.problem == "tagging":
+        count = len(prepared.values["task"]["labels"])
+        counted = {"majority": tags.majority(train, test, count), "words": tags.words(train, test, count)}
+        return {name: prepared.task.score(answers, test) for name, answers in counted.items()}
     assert isinstance(train.targets, np.ndarray)
     assert isinstance(test.targets, np.ndarray)
     assert prepared.task.problem is not None
@@ -65,8 +71,30 @@ def _features(prepared: Prepared, examples: Examples, rows: np.ndarray) -> np.nd
 
 def _pretrained(prepared: Prepared, measured: str) -> Scores:
     """The scores of the model before it was fine-tuned."""
-    model: nn.Module = prepared.task.open_model(prepared.values["model"]).model
-    return score(model.to(prepared.device), prepared.task, prepared.examples[measured], prepared.device)
+    task, columns = prepared.task, prepared.columns
+    model: nn.Module = task.open_model(prepared.values["model"]).model
+    scores = score(model.to(prepared.device), task, prepared.examples[measured], prepared.device)
+    if task.problem != "target_text":
+        return scores
+    assert isinstance(task, Generating)
+    few = _few(prepared, measured)
+    return {**scores, **task.compare(task.write(model, prepared.loaded.processor, few, columns), few, columns)}
+
+
+def _copies(prepared: Prepared, measured: str) -> dict[str, Scores]:
+    """The scores of sources in place of what should become of them; nothing where no text is compared."""
+    assert isinstance(prepared.task, Generating)
+    few = _few(prepared, measured)
+    copied = [Answer(str(text), {}) for text in few.columns[prepared.columns.text[0]]]
+    scores = prepared.task.compare(copied, few, prepared.columns)
+    return {"copy": scores} if scores else {}
+
+
+def _few(prepared: Prepared, measured: str) -> Rows:
+    """The rows for which texts are written."""
+    assert isinstance(prepared.task, Generating)
+    rows = prepared.splits[measured]
+    return rows.take(range(min(prepared.task.samples, len(rows))))
 
 
 def _known(prepared: Prepared) -> int:

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TextIO
 
 from whet.build import Predictor
-from whet.core import Answer, Columns, Rows
+from whet.core import Answer, Columns, Entity, Rows
 from whet.data import columns as columns_of
 from whet.data.media import content_of, files_in, medium_of, shown
 from whet.data.problems import first_few
 from whet.data.source import SUFFIXES
 from whet.errors import DataError, RecipeError, RunFolderError, SaveError
-from whet.protocols import Generating
+from whet.protocols import Generating, Marking
 
 TARGETS = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Endings of the files that answers are written to."""
 WAY_OUT = "fill them in, or delete these rows"
 
 
-def predict(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> list[Answer]:
-    """Answers for texts (a list), pairs of texts (a list of pairs), or the rows of a file (a path).
+def predict(predictor: Predictor, texts: Sequence[str | tuple[str, ...] | list[str]] | str | Path) -> list[Answer]:
+    """Answers for texts (a list), pairs of texts (a list of pairs), lists of tokens, or the rows of a file (a path).
 
     A model of pictures takes their files in place of texts, and a folder of them. Raises DataError where the file lacks
     a text column, or single texts are given to a model of pairs.
@@ -85,7 +85,7 @@ def rows_of_media(predictor: Predictor, names: Sequence[str | Path]) -> Rows:
     return predictor.task.usable(rows, predictor.columns, labelled=False, way_out="mend them, or leave them out")[0]
 
 
-def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | Path) -> Rows:
+def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...] | list[str]] | str | Path) -> Rows:
     medium = predictor.medium
     if medium is not None and not isinstance(texts, str | Path):
         return rows_of_media(predictor, [str(text) for text in texts])
@@ -96,6 +96,11 @@ def _rows(predictor: Predictor, texts: Sequence[str | tuple[str, ...]] | str | P
     if isinstance(texts, str | Path):
         return rows_of_file(predictor, Path(texts))
     names = predictor.columns.text
+    if isinstance(predictor.task, Marking):
+        # A single text may come as a row of one.
+        cells: list[object] = [text[0] if isinstance(text, tuple) and len(text) == 1 else text for text in texts]
+        rows = Rows({names[0]: cells}, "the given texts", range(1, len(cells) + 1))
+        return predictor.task.usable(rows, predictor.columns, labelled=False, way_out=WAY_OUT)[0]
     given = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
     written = isinstance(predictor.task, Generating)
     if written:
@@ -140,7 +145,14 @@ def _write(columns: Mapping[str, Sequence[object]], file: TextIO, suffix: str) -
 
 
 def _label(answer: Answer) -> object:
-    return "|".join(answer.label) if isinstance(answer.label, list) else answer.label
+    if not isinstance(answer.label, list):
+        return answer.label
+    # Of several classes each has a probability; what marks parts of a row stays a list.
+    return [_told(one) for one in answer.label] if not answer.scores else "|".join(map(str, answer.label))
+
+
+def _told(one: str | Entity) -> object:
+    return asdict(one) if isinstance(one, Entity) else one
 
 
 def _known(value: object) -> object:

@@ -38,8 +38,8 @@ class Run:
         scores: Scores = self.metrics["test"]
         return scores
 
-    def predict(self, texts: Sequence[str | tuple[str, ...]] | str | Path) -> list[Answer]:
-        """Answers for texts, pairs of texts, or the rows of a file."""
+    def predict(self, texts: Sequence[str | tuple[str, ...] | list[str]] | str | Path) -> list[Answer]:
+        """Answers for texts, pairs of texts, lists of tokens, or the rows of a file."""
         return predict(self._predictor, texts)
 
     def answer_file(self, path: str | Path) -> tuple[Rows, list[Answer]]:

@@ -14,20 +14,20 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
-from whet.build import Prepared, predictor, prepare
-from whet.core import Answer, Choice, Medium, Rows, Scores
+from whet.build import Prepared, answers, predictor, prepare
+from whet.core import Answer, Choice, Entity, Kept, Medium, Rows, Scores
 from whet.data.augment.draws import draws
 from whet.data.media import content_of, path_of, shown
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import join, let_go, peak_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
-from whet.engine.predict import predict
+from whet.engine.predict import flat, predict
 from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
 from whet.events import Averaged, Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.model.save import save
-from whet.protocols import Answering, Generating, Quantising, ReadingFiles
+from whet.protocols import Generating, Quantising, ReadingFiles
 from whet.recipe import HUB, Recipe
 from whet.report.terminal import Results
 from whet.run import folder as run_folder
@@ -155,18 +155,18 @@ class Session:
         exact = prepared.arithmetic.exact
         with exact.active(prepared.device), exact.attending(prepared.model):
             predictions = predict(prepared.model, prepared.task, prepared.examples[measured], prepared.device)
-        rows, answers, compared = self._answers(predictions.values, splits[measured])
+        rows, answered, compared = self._answers(predictions.values, measured)
         # Nobody asks the trained model any more: the saved one is opened in its place.
         let_go(prepared.model)
         self._check_reload(predictions.values, prepared.examples[measured].lengths, splits[measured])
         scores = prepared.task.score(predictions.values, prepared.examples[measured])
         if predictions.loss is not None:
             scores["loss"] = predictions.loss
-        samples = self._samples(rows, answers)
-        _write_predictions(rows, answers, self.folder.path / run_folder.PREDICTIONS)
+        samples = self._samples(rows, answered)
+        _write_predictions(rows, answered, self.folder.path / run_folder.PREDICTIONS)
         parts = prepared.parts
         metrics = {
-            "validation": self._finished.scores,
+            "validation": {**self._finished.scores, **(compared if measured == "validation" else {})},
             "test": {**scores, **compared} if measured == "test" else {},
             "baselines": baselines(prepared, measured),
             "best_step": self._finished.best_step,
@@ -184,25 +184,26 @@ class Session:
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
         return self._results(metrics, samples)
 
-    def _answers(self, values: np.ndarray, rows: Rows) -> tuple[Rows, list[Answer], Scores]:
+    def _answers(self, values: Kept, measured: str) -> tuple[Rows, list[Answer], Scores]:
         """Answers, the rows that they are for, and how texts that were written compare with those of the rows."""
         prepared, task = self.prepared, self.prepared.task
+        rows, examples = prepared.splits[measured], prepared.examples[measured]
         if not isinstance(task, Generating):
-            assert isinstance(task, Answering)
-            return rows, task.answer(values), {}
+            return rows, answers(task, values, examples, rows, prepared.columns), {}
         few = rows.take(range(min(task.samples, len(rows))))
         asked = task.openings(few, prepared.columns)
-        answers = task.write(prepared.model, prepared.loaded.processor, asked, prepared.columns) if len(few) else []
-        return asked, answers, task.compare(answers, few, prepared.columns)
+        written = task.write(prepared.model, prepared.loaded.processor, asked, prepared.columns) if len(few) else []
+        return asked, written, task.compare(written, few, prepared.columns)
 
-    def _check_reload(self, expected: np.ndarray, lengths: np.ndarray, rows: Rows) -> None:
+    def _check_reload(self, trained: Kept, lengths: np.ndarray, rows: Rows) -> None:
         few = rows.take(range(min(RELOADED, len(rows))))
         saved = predictor(self.prepared.values, self.folder.model)
         examples = saved.task.encode(few, self.prepared.columns, saved.processor)
         # Texts that share rows may end earlier where there are fewer of them.
         same = int(np.cumprod(examples.lengths == lengths[: len(examples)]).sum())
-        values = predict(saved.model, saved.task, examples, saved.device).values[:same]
-        difference = float(np.abs(values - expected[:same]).max(initial=0.0))
+        values = flat(predict(saved.model, saved.task, examples, saved.device).values, same)
+        expected = flat(trained, same)
+        difference = float(np.abs(values - expected).max(initial=0.0))
         if not difference <= SAME * max(1.0, float(np.abs(expected).max(initial=0.0))):
             raise RunError(
                 f"{self.folder.model}: the saved model answers differently from the trained one by {difference:.2g}; "
@@ -308,9 +309,11 @@ def _data(prepared: Prepared) -> dict[str, Any]:
 
 
 def _spoken(value: object) -> str:
-    """A cell as one would type it: of a chat what the user said last."""
+    """A cell as one would type it: of a chat what the user said last, of tokens a sentence."""
     said = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
     asked = [str(one.get("content", one.get("value"))) for one in said if one.get("role") in ("user", None)]
+    if isinstance(value, list) and not said:
+        return " ".join(map(str, value))
     return asked[-1] if asked else str(value)
 
 
@@ -318,7 +321,7 @@ def _write_predictions(rows: Rows, answers: list[Answer], path: Path) -> None:
     """The rows with their answers; a column of the data that is called like one of ours keeps its name."""
     table = {name: [_cell(value) for value in values] for name, values in rows.columns.items()}
     added: dict[str, list[object]] = {
-        "prediction": [answer.label for answer in answers],
+        "prediction": [_plain(answer.label) for answer in answers],
         "scores": [list(answer.scores.values()) for answer in answers],
     }
     for name, values in added.items():
@@ -327,6 +330,10 @@ def _write_predictions(rows: Rows, answers: list[Answer], path: Path) -> None:
             free = f"whet_{free}"
         table[free] = values
     pq.write_table(pa.table(table), path)
+
+
+def _plain(label: object) -> object:
+    return [asdict(one) if isinstance(one, Entity) else one for one in label] if isinstance(label, list) else label
 
 
 def _cell(value: object) -> object:

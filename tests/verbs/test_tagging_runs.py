@@ -1,0 +1,190 @@
+"""Whole runs of tagging: what they learn, answer, leave behind and take up again."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+from typer.testing import CliRunner
+
+import whet
+from tests.conftest import WORDS
+from whet import catalog
+from whet import recipe as recipes
+from whet.cli.app import app
+from whet.core import Answer, Entity
+from whet.events import Step
+from whet.verbs.session import Session
+from whet.verbs.train import watch
+
+SMALL: dict[str, dict[str, Any]] = {
+    "gradual": {"groups": 1},
+    "last_blocks": {"count": 1},
+    "mask": {"train": ["*.layer.1.*"]},
+}
+SMALL |= {name: {"length": 3} for name in ("prompt", "prefix", "p_tuning")}
+
+
+def made(count: int) -> list[dict[str, Any]]:
+    """Sentences in which what is good or bad is an entity of one or two words."""
+    rows = []
+    for number in range(count):
+        label = "bad" if number % 2 else "good"
+        first, second = WORDS[label][number % 5], WORDS[label][number // 5 % 5]
+        fillers = [WORDS[""][number // base % 10] for base in (1, 10)]
+        tokens, tags = [*fillers, first], ["O", "O", f"B-{label}"]
+        if number % 3:
+            tokens, tags = [*tokens, second], [*tags, f"I-{label}"]
+        rows.append({"tokens": [*tokens, "day"], "ner_tags": [*tags, "O"]})
+    return rows
+
+
+def only(answer: Answer) -> Entity:
+    """The one entity of an answer."""
+    assert isinstance(answer.label, list)
+    (entity,) = answer.label
+    assert isinstance(entity, Entity)
+    return entity
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "tagged.jsonl"
+    path.write_text("\n".join(map(json.dumps, made(80))))
+    return path
+
+
+@pytest.fixture
+def recipe(tagged: Path, tiny_model: Path) -> dict[str, Any]:
+    return {
+        "data": {"train": str(tagged)},
+        "model": str(tiny_model),
+        "method": "full",
+        "training": {"epochs": 2, "learning_rate": 0.01},
+    }
+
+
+def test_a_run_learns_and_is_loaded_and_asked_without_whet(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["training"]["epochs"] = 12
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    assert run.test["f1"] > 0.9
+    assert set(run.metrics["baselines"]) == {"majority", "words"}
+    assert run.metrics["baselines"]["majority"]["f1"] == 0
+    assert set(run.test) == {"f1", "precision", "recall", "token_accuracy", "loss"}
+    saved = recipes.read(run.folder / "recipe.yaml")["task"]
+    assert saved["labels"] == ["O", "B-bad", "B-good", "I-bad", "I-good"]
+    assert (saved["name"], saved["form"]) == ("token_classification", "words")
+    sentence, tokens = run.predict(["the film lovely bright day", ["the", "film", "dull", "day"]])
+    entity = only(sentence)
+    assert (entity.text, entity.label, entity.start, entity.end) == ("lovely bright", "good", 9, 22)
+    assert 0 < entity.probability <= 1
+    assert tokens.label == ["O", "O", "B-bad", "O"]
+    model = AutoModelForTokenClassification.from_pretrained(run.folder / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(run.folder / "model")
+    with torch.inference_mode():
+        found = model(**tokenizer("the film dull day", return_tensors="pt")).logits[0, 1:-1].argmax(-1).tolist()
+    assert [model.config.id2label[number] for number in found] == tokens.label
+    table = pq.read_table(run.folder / "predictions.parquet").to_pylist()
+    assert all(len(row["prediction"]) == len(row["tokens"]) for row in table)
+    assert "AutoModelForTokenClassification" in (run.folder / "README.md").read_text()
+    again = run.evaluate(recipe["data"]["train"])
+    assert again.scores["f1"] > 0.9
+
+
+@pytest.mark.parametrize("name", [name for name in catalog.names("method") if name != "qlora"])
+def test_every_method_tags_and_its_saved_model_answers_the_same(
+    name: str, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe["method"] = {"name": name, **SMALL.get(name, {})}
+    recipe["training"] = {"steps": 4, "learning_rate": 0.01}
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    asked: list[str | tuple[str, ...] | list[str]] = ["so very mean and dull", ["the", "kind", "day"]]
+    assert run.predict(asked) == whet.Run(run.folder).predict(asked)
+
+
+def test_texts_with_spans_are_learned_and_answered_with_spans(
+    recipe: dict[str, Any], tmp_path: Path, tiny_model: Path
+) -> None:
+    rows = []
+    for row in made(80):
+        text, spans = " ".join(row["tokens"]), []
+        for start, tag in enumerate(row["ner_tags"]):
+            if tag.startswith("B-"):
+                two = row["ner_tags"][start + 1].startswith("I-")
+                begin = len(" ".join([*row["tokens"][:start], ""]))
+                words = " ".join(row["tokens"][start : start + 1 + two])
+                spans.append({"start": begin, "end": begin + len(words), "label": tag[2:], "text": words})
+        rows.append({"text": text, "entities": spans})
+    data = tmp_path / "spans.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    recipe["data"]["train"] = str(data)
+    recipe["training"]["epochs"] = 12
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    assert run.test["f1"] > 0.9
+    entity = only(run.predict(["the film lovely bright day"])[0])
+    assert (entity.text, entity.label) == ("lovely bright", "good")
+    out = tmp_path / "answers.jsonl"
+    told = CliRunner().invoke(app, ["predict", str(run.folder), str(data), "--to", str(out)])
+    assert told.exit_code == 0, told.output
+    first = json.loads(out.read_text().splitlines()[0])
+    assert first["prediction"][0]["text"] == first["entities"][0]["text"]
+    printed = CliRunner().invoke(app, ["predict", str(run.folder), "the film lovely bright day"])
+    assert "lovely bright (good" in printed.output
+
+
+def test_a_file_of_lines_with_numbers_for_tags_is_read_where_the_task_is_named(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    numbers = {"O": "0", "B-good": "1", "I-good": "1", "B-bad": "2", "I-bad": "2"}
+    lines = [
+        "".join(f"{token} {numbers[tag]}\n" for token, tag in zip(row["tokens"], row["ner_tags"], strict=True))
+        for row in made(80)
+    ]
+    data = tmp_path / "lines.txt"
+    data.write_text("\n".join(lines))
+    recipe["data"]["train"] = str(data)
+    recipe["task"] = "token_classification"
+    recipe["training"]["epochs"] = 6
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    assert set(run.test) == {"token_accuracy", "macro_f1", "loss"}
+    assert run.test["token_accuracy"] > 0.9
+    assert recipes.read(run.folder / "recipe.yaml")["task"]["labels"] == ["0", "1", "2"]
+    assert run.evaluate(data).scores["token_accuracy"] > 0.9
+    listed = run.predict(["the film lovely day"])[0].label
+    assert [(one.text, one.label) for one in listed][2] == ("lovely", "1")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "last_blocks"])
+def test_a_resumed_run_ends_with_the_same_bits(method: str, recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["method"] = {"name": method, **SMALL.get(method, {})}
+    recipe["training"] |= {"checkpoint_every": 2}
+    whole = whet.train(recipe, out=tmp_path / "whole", quiet=True)
+    session = Session.start(recipes.parse(recipe), tmp_path / "broken")
+    for event in session.events():
+        if isinstance(event, Step) and event.step == 5:
+            session.stop.make("a test")
+    assert session.interrupted is not None
+    again, _ = Session.resume(tmp_path / "broken")
+    resumed = watch(again, Console(file=StringIO()))
+    assert resumed.test == whole.test
+    for file in (whole.folder / "model").glob("*.safetensors"):
+        one, other = load_file(file), load_file(resumed.folder / "model" / file.name)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_with_frozen_blocks_stored_the_losses_are_those_without(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["method"] = {"name": "last_blocks", "count": 1}
+    losses = []
+    for cache in ("memory", "off"):
+        recipe["training"] |= {"cache": cache}
+        run = whet.train(recipe, out=tmp_path / cache, quiet=True)
+        events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+        losses.append([event["loss"] for event in events if event["event"] == "Step"])
+        assert any(event["event"] == "Stored" for event in events) is (cache == "memory")
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
