@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from transformers import MBart50Tokenizer, MBartTokenizer, NllbTokenizer, PreTrainedTokenizerFast
 
 from whet.core import Columns, Ragged, Rows
 from whet.data.languages import speak
@@ -136,6 +136,46 @@ def test_languages_are_set_where_there_are_any() -> None:
 def test_languages_that_are_missing_or_unknown_are_told(source: str | None, target: str | None, told: str) -> None:
     with pytest.raises(RecipeError, match=told):
         speak(Polyglot(), source, target)
+
+
+PIECES = [
+    ("<s>", 0.0),
+    ("<pad>", 0.0),
+    ("</s>", 0.0),
+    ("<unk>", 0.0),
+    ("▁a", -1.0),
+    ("▁b", -2.0),
+    ("▁", -3.0),
+    ("a", -4.0),
+    ("b", -4.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("made", "codes", "start", "read", "learned", "first"),
+    [
+        (MBartTokenizer(vocab=PIECES), ("en_XX", "de_DE"), None, "▁a </s> en_XX", "▁b </s> de_DE", "de_DE"),
+        (MBart50Tokenizer(vocab=PIECES), ("en_XX", "de_DE"), None, "en_XX ▁a </s>", "de_DE ▁b </s>", "</s>"),
+        (
+            NllbTokenizer(vocab={piece: i for i, (piece, _) in enumerate(PIECES)}, merges=[]),
+            ("eng_Latn", "deu_Latn"),
+            2,
+            "eng_Latn ▁a </s>",
+            "deu_Latn ▁b </s>",
+            "</s>",
+        ),
+    ],
+)
+def test_tokenizers_of_many_languages_say_which(
+    made: Any, codes: tuple[str, str], start: int | None, read: str, learned: str, first: str
+) -> None:
+    speak(made, *codes)
+    two = SequencePairs(made, made, "", None, None, start)
+    examples = two.examples(rows(("a", "b")), COLUMNS)
+    assert isinstance(examples.targets, Ragged)
+    told = [made.convert_ids_to_tokens(row[0].tolist()) for row in (examples.inputs["input_ids"], examples.targets)]
+    assert [" ".join(tokens).replace("▁ a", "▁a").replace("▁ b", "▁b") for tokens in told] == [read, learned]
+    assert made.convert_ids_to_tokens(two.first_read) == first
 
 
 def test_languages_are_refused_where_there_are_none() -> None:

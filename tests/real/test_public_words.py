@@ -27,7 +27,7 @@ def test_names_in_tweets_are_found(tmp_path: Path) -> None:
     recipe = {
         "data": {part: str(folder / f"{name}.jsonl") for part, name in _PARTS.items()},
         "method": "full",
-        "training": {"steps": 150},
+        "training": {"steps": 200},
     }
     run = whet.train(recipe, out=tmp_path / "run", quiet=True)
     assert run.test["f1"] > 0.25
@@ -114,7 +114,7 @@ def test_an_encoder_with_a_small_decoder_learns_to_translate(
         "data": {"train": str(path), "text": "en", "label": "de"},
         "method": "full",
         "task": {"name": "seq2seq", "samples": 5, "decoder": str(tmp_path / "decoder")},
-        "training": {"steps": 150, "learning_rate": 0.001},
+        "training": {"steps": 120, "learning_rate": 0.001},
     }
     run = whet.train(recipe, out=tmp_path / "run", quiet=True)
     baselines = run.metrics["baselines"]
