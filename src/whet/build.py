@@ -54,7 +54,9 @@ from whet.protocols import (
     Method,
     Quantising,
     ReadingFiles,
+    Sparing,
     Task,
+    Telling,
 )
 from whet.recipe import Recipe
 from whet.sections import Surgery
@@ -164,6 +166,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     if isinstance(task, Measuring):
         task, measured = task.measured(splits["train"], columns, loaded)
         decided += measured
+    values["training"]["metric"] = recipe.training.metric or task.metric
     examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
     values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)
     values["task"] |= _set(catalog.settings(task))
@@ -172,10 +175,11 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     decided += [
         *([Choice("method.name", method_name, "inferred", why)] if why else []),
         *(_lengths(examples, values["task"]["max_length"]) if "max_length" in values["task"] else []),
+        *(task.told(examples) if isinstance(task, Telling) else []),
     ]
     if loaded.source == "embedded":
         decided.append(Choice("model", EMBEDDED, "inferred", "no model was named: this one is embedded"))
-    stages = method.stages(parts)
+    stages = _spared(method_name, method.stages(parts), task, parts)
     refuse_batch_norms(model, parts, [stage.mask for stage in stages], join())
     prepared = Prepared(
         values=values,
@@ -354,12 +358,7 @@ def _task(recipe: Recipe, rows: Rows) -> tuple[str, Task, str]:
     """The task with its name, and why it is this one."""
     if recipe.task is not None:
         return recipe.task.name, catalog.build("task", recipe.task.name, recipe.task.options), ""
-    name, why = task_of(rows)
-    named = _listed(recipe.data.label)
-    lists = named is not None and all(isinstance(cell, list) for cell in rows.columns.get(named[0], [None]))
-    if named is not None and (name in ("causal_lm", "seq2seq") or (name == "token_classification" and not lists)):
-        # Whoever names a label may want classes of what could be gone on with, or tagged.
-        name, why = "text_classification", "there are texts, and a label is named"
+    name, why = task_of(rows, _listed(recipe.data.label))
     return name, catalog.build("task", name, {}), why
 
 
@@ -374,6 +373,21 @@ def _check_metric(recipe: Recipe, task: Task) -> None:
     if metric is not None and metric not in task.metrics:
         known = ", ".join(task.metrics)
         raise RecipeError(f"training.metric: '{metric}' is not measured for {task.problem}; known are: {known}")
+
+
+def _spared(method_name: str, stages: list[Stage], task: Task, parts: Parts) -> list[Stage]:
+    """The stages without what the task leaves as it was pre-trained."""
+    # What was drawn anew has to learn.
+    if not isinstance(task, Sparing) or method_name == "scratch":
+        return stages
+    spared = task.spared(parts)
+    left = [replace(stage, mask=stage.mask - spared) for stage in stages]
+    if not all(stage.mask for stage in left):
+        raise RecipeError(
+            f"method '{method_name}' trains nothing but the feature encoder, which stays as it was pre-trained; set "
+            "task.feature_encoder to 'trained'"
+        )
+    return left
 
 
 def _asked(recipe: Recipe) -> Method | None:

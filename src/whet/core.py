@@ -32,7 +32,9 @@ Mask: TypeAlias = frozenset[str]
 Scores: TypeAlias = dict[str, float]
 """Metric name to value."""
 
-Problem: TypeAlias = Literal["single_label", "multi_label", "regression", "next_token", "tagging", "target_text"]
+Problem: TypeAlias = Literal[
+    "single_label", "multi_label", "regression", "next_token", "tagging", "target_text", "transcript"
+]
 
 Medium: TypeAlias = Literal["picture", "sound"]
 """What the files hold that rows name."""

@@ -54,6 +54,8 @@ PARTS: Mapping[str, bool] = MappingProxyType({"f1": True, "precision": True, "re
 
 TAGS: Mapping[str, bool] = MappingProxyType({"token_accuracy": True, "macro_f1": True})
 """What ``tags`` returns, and whether more is better."""
+TRANSCRIPT: Mapping[str, bool] = MappingProxyType({"wer": False, "cer": False})
+"""What ``transcripts`` returns, and whether more is better."""
 
 HIGHEST_PERPLEXITY = 1e30
 """Stands for all that are higher: no table could show them."""
@@ -238,6 +240,21 @@ def _common(one: list[str], other: list[str]) -> int:
             longest[position] = before + 1 if word == candidate else max(kept, longest[position - 1])
             before = kept
     return longest[-1]
+
+
+def transcripts(written: Sequence[str], wanted: Sequence[str]) -> Scores:
+    """Errors in words and in characters of what was written down, as shares of what was said.
+
+    Words that were put in, left out or wrong are errors. Nothing where nothing is wanted.
+    """
+    import jiwer  # noqa: PLC0415
+
+    if not wanted:
+        return {}
+    return {
+        "wer": float(jiwer.wer(list(wanted), list(written))),
+        "cer": float(jiwer.cer(list(wanted), list(written))),
+    }
 
 
 def _check(predictions: np.ndarray, wanted: tuple[int, ...]) -> None:

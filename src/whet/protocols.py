@@ -22,6 +22,7 @@ from whet.core import (
     Examples,
     Kept,
     Loaded,
+    Mask,
     Medium,
     Parts,
     Problem,
@@ -149,6 +150,24 @@ class Task(Protocol):
 
     def score(self, predictions: Kept, examples: Examples) -> Scores:
         """All metrics of the predictions for N rows against the targets."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A task that has something to say of the rows as the model reads them."""
+
+    def told(self, examples: Mapping[str, Examples]) -> list[Choice]:
+        """What happened to the rows of each split, as decisions with their reasons."""
+        ...
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A task that leaves a part of a pre-trained model as it is, whatever the method trains."""
+
+    def spared(self, parts: Parts) -> Mask:
+        """Parameters that do not train, of a model with its method attached."""
         ...
 
 

@@ -9,14 +9,14 @@ import typer
 def predict(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     inputs: Annotated[
-        list[str], typer.Argument(help="Texts, or one table; pictures or a folder of them for a model of pictures.")
+        list[str], typer.Argument(help="Texts, or one table; pictures, sounds or folders of them for a model of these.")
     ],
     to: Annotated[
         Path | None, typer.Option(help="Write the rows of the file with their answers to this csv, tsv or jsonl file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print answers with all probabilities as JSON.")] = False,
 ) -> None:
-    """Ask a fine-tuned model about texts, about every row of a file, or about pictures.
+    """Ask a fine-tuned model about texts, about every row of a file, or about pictures or sounds.
 
     A model of pairs takes two texts for each row.
     """

@@ -165,7 +165,7 @@ def prefix_key(model: nn.Module, mask: Mask, prefix: Prefix, arithmetic: str) ->
     """What the stored outputs depend on besides the row: every frozen number, the architecture, the arithmetic."""
     digest = hashlib.sha256()
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    forms = [[list(form.axes), str(form.dtype)] for form in prefix.stored]
+    forms = [[list(form.axes), str(form.dtype), form.parts] for form in prefix.stored]
     told: dict[str, object] = {
         "model": architecture(model),
         "versions": versions,

@@ -158,8 +158,9 @@ def _form(a: Tensor, b: Tensor, probes: tuple[Probe, Probe]) -> Form | None:
     if a.ndim != b.ndim or a.dtype != b.dtype:
         return None
     axes: list[Axis] = []
+    parts = _parts(a, b, rows)
     for position, sizes in enumerate(zip(a.shape, b.shape, strict=True)):
-        if position == 0 and sizes == rows:
+        if position == 0 and parts:
             axes.append("rows")
         elif sizes[0] == sizes[1]:
             axes.append(sizes[0])
@@ -170,7 +171,14 @@ def _form(a: Tensor, b: Tensor, probes: tuple[Probe, Probe]) -> Form | None:
     # Of the larger batch, where fewer axes are of length 1.
     strides = b.stride()
     by_stride = sorted(range(b.ndim), key=lambda axis: -strides[axis])
-    return Form(tuple(axes), a.dtype, () if b.is_contiguous() else tuple(by_stride))
+    return Form(tuple(axes), a.dtype, () if b.is_contiguous() else tuple(by_stride), max(1, parts))
+
+
+def _parts(a: Tensor, b: Tensor, rows: tuple[int, ...]) -> int:
+    """How many places of the first axis belong to one row; 0 where they belong to none."""
+    sizes = (len(a), len(b)) if a.ndim else (0, 0)
+    parts = sizes[0] // rows[0]
+    return parts if sizes == tuple(parts * count for count in rows) else 0
 
 
 def _index_of(tensor: object, arguments: Sequence[object]) -> int | None:
@@ -257,9 +265,9 @@ def _assign(model: nn.Module, plans: Mapping[Call, Plan], needed: set[tuple[Call
 
 def _narrowest(prefix: Prefix, probes: tuple[Probe, Probe], values: list[list[Tensor]]) -> Prefix:
     """The same prefix, storing a single position of each row where the rest of the model reads no other."""
-    if len(prefix.stored) > 1 or len(prefix.stored[0].axes) < 3 or prefix.stored[0].axes[1] == 1:
-        return prefix
     form = prefix.stored[0]
+    if len(prefix.stored) > 1 or len(form.axes) < 3 or form.axes[1] == 1 or form.parts > 1:
+        return prefix
     tries: tuple[Reads, ...] = ("first", "last") if form.axes[1] == "length" else ("first",)
     for reads in tries:
         narrow = Form((form.axes[0], 1, *form.axes[2:]), form.dtype)

@@ -117,6 +117,9 @@ def features(
         with torch.inference_mode():
             for chosen in batches:
                 model(**task.collate(examples, rows[chosen]).to(device).inputs)
+                if len(read[-1]) != len(chosen):
+                    # Several places of a row, such as the patches of a clip.
+                    read[-1] = read[-1].view(len(chosen), -1, *read[-1].shape[1:]).mean(dim=1)
     finally:
         hook.remove()
     found = torch.cat(read).numpy()

@@ -47,16 +47,19 @@ class Form:
     layout: tuple[int, ...] = ()
     """The axes as they lie in memory, the one with the largest stride first; empty is the order that they have.
     Sums over a tensor, those of gradients too, round by its layout."""
+    parts: int = 1
+    """How many places of the first axis belong to one row, such as the patches of a clip, one after the other."""
 
     def shape(self, rows: int, length: int) -> tuple[int, ...]:
         """The shape in a batch of ``rows`` rows, the longest of ``length`` tokens."""
-        sizes = {"rows": rows, "length": length}
+        sizes = {"rows": rows * self.parts, "length": length}
         return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes)
 
     @property
     def by_row(self) -> bool:
-        """True where every row has its own part of the tensor, (B, ...) or (B, T, ...)."""
-        return self.axes[:1] == ("rows",) and all(isinstance(axis, int) for axis in self.axes[2:])
+        """True where every row has its own part of the tensor, (B, ...), (B, T, ...) or several of a fixed size."""
+        inner = self.axes[2:] if self.parts == 1 else self.axes[1:]
+        return self.axes[:1] == ("rows",) and all(isinstance(axis, int) for axis in inner)
 
 
 @dataclass(frozen=True)

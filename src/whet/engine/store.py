@@ -54,9 +54,9 @@ class Segment:
         return [self._gather(*pair, rows, length) for pair in zip(self.values, self.forms, strict=True)]
 
     def _gather(self, values: Tensor, form: Form, rows: np.ndarray, length: int) -> Tensor:
-        inner = form.shape(1, 1)[1:]
         if "length" not in form.axes:
-            return values.view(-1, *inner)[torch.from_numpy(rows)]
+            return values.view(-1, *form.shape(1, 1))[torch.from_numpy(rows)].flatten(0, 1)
+        inner = form.shape(1, 1)[1:]
         lengths = self.lengths[rows]
         before = np.cumsum(lengths) - lengths
         within = np.arange(int(lengths.sum())) - np.repeat(before, lengths)
@@ -98,7 +98,7 @@ class Store:
         for number in np.unique(places[:, 0]):
             here = np.flatnonzero(places[:, 0] == number)
             for whole, part in zip(tensors, self.segments[number].gather(places[here, 1], length), strict=True):
-                whole[torch.from_numpy(here)] = part
+                whole.view(len(places), -1)[torch.from_numpy(here)] = part.reshape(len(here), -1)
         return tensors
 
     def bytes_of(self, lengths: np.ndarray) -> int:
@@ -252,7 +252,7 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _header(forms: Sequence[Form], rows: int) -> dict[str, object]:
-    return {"rows": rows, "forms": [[list(form.axes), str(form.dtype)] for form in forms]}
+    return {"rows": rows, "forms": [[list(form.axes), str(form.dtype), form.parts] for form in forms]}
 
 
 def _numbers(form: Form, lengths: np.ndarray) -> int:

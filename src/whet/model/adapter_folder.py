@@ -25,6 +25,7 @@ from whet.model.load import few, read
 from whet.model.locate import EMBEDDED, EMBEDDED_PACKAGE, embedded_text_model, locate, opening, refuse
 from whet.model.parts import parts_of
 from whet.model.processors import make_room, open_processor
+from whet.model.spelling import open_tokenizer, spell_with
 
 
 def open_adapter(folder: Path, targets: int, kind: Kind) -> Loaded:
@@ -38,6 +39,8 @@ def open_adapter(folder: Path, targets: int, kind: Kind) -> Loaded:
         config = AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
     if HEADS[kind].has_labels:
         config.num_labels = targets
+    if kind == "CTC":
+        spell_with(config, open_tokenizer(name, folder))
     model, unfilled = read(base, base_folder, config, kind, read_quantisation(folder))
     with opening(name):
         wrapped = PeftModel.from_pretrained(model, name, torch_device="cpu")

@@ -13,6 +13,7 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
+from transformers import PreTrainedModel
 
 # Peft's word for what a model answers, by the ending of the model's class; it picks the class that loads the adapter.
 _TASK_TYPES = {
@@ -30,7 +31,10 @@ ADAPTER = "default"
 
 def task_type(model: nn.Module) -> str | None:
     """Peft's word for what a model answers."""
-    return next((word for ending, word in _TASK_TYPES.items() if type(model).__name__.endswith(ending)), None)
+    word = next((word for ending, word in _TASK_TYPES.items() if type(model).__name__.endswith(ending)), None)
+    # Peft's own way through an encoder-decoder is for token numbers only.
+    hears = isinstance(model, PreTrainedModel) and model.main_input_name != "input_ids"
+    return None if word == "SEQ_2_SEQ_LM" and hears else word
 
 
 def attached(model: nn.Module, config: PeftConfig) -> nn.Module:

@@ -14,9 +14,12 @@ from transformers import CONFIG_MAPPING
 from whet.core import Quantisation
 from whet.errors import did_you_mean
 from whet.model.heads import HEADS, Kind
+from whet.model.log_mel import FRONTEND
 
 PREPROCESSOR = "preprocessor_config.json"
-PROCESSORS = ("tokenizer_config.json", PREPROCESSOR)
+PROCESSOR = "processor_config.json"
+"""Holds the same beside models that were saved lately, and read and write."""
+PROCESSORS = ("tokenizer_config.json", PREPROCESSOR, FRONTEND)
 """Files of which one lies beside a model that brings what reads its input."""
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -182,9 +185,10 @@ def _pickles(folder: Path) -> str:
 
 def _processor_problems(folder: Path, kind: Kind) -> list[str]:
     if HEADS[kind].reads != "texts":
-        if (folder / PREPROCESSOR).is_file():
+        wanted = FRONTEND if kind == "PatchClassification" else PREPROCESSOR
+        if (folder / wanted).is_file() or (kind != "PatchClassification" and (folder / PROCESSOR).is_file()):
             return []
-        return [f"it has no {PREPROCESSOR}, which says how {HEADS[kind].reads} become numbers; fetch it with the model"]
+        return [f"it has no {wanted}, which says how {HEADS[kind].reads} becomes numbers; fetch it with the model"]
     if any(True for pattern in _VOCABULARIES for _ in folder.glob(pattern)):
         return []
     return ["it has no tokenizer (tokenizer.json, or vocab.txt); fetch it from where the model came from"]

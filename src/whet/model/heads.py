@@ -8,14 +8,19 @@ from typing import Any, Literal, TypeAlias
 
 from transformers import (
     AutoModel,
+    AutoModelForAudioClassification,
     AutoModelForCausalLM,
+    AutoModelForCTC,
     AutoModelForImageClassification,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForSpeechSeq2Seq,
     AutoModelForTokenClassification,
 )
 from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_CTC_MAPPING_NAMES,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
@@ -31,14 +36,18 @@ Kind: TypeAlias = Literal[
     "Encoder",
     "Decoder",
     "ImageClassification",
+    "AudioClassification",
+    "PatchClassification",
+    "CTC",
+    "SpeechSeq2Seq",
 ]
 """The ending of the class of transformers that builds the model, as in ``AutoModelForCausalLM``; or one of two models
-that are to be joined."""
+that are to be joined; a model of patches is one for pictures that hears."""
 
 DECODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie", "gpt2"})
 """Families that can be the decoder of another family's encoder."""
 
-Reads: TypeAlias = Literal["texts", "pictures", "sound"]
+Reads: TypeAlias = Literal["texts", "pictures", "sound", "speech"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +63,13 @@ class Head:
     way_out: str
     """What to choose instead of a family that cannot."""
     reads: Reads
-    """What it reads."""
+    """What it reads; of speech it also writes."""
     has_labels: bool
     """Whether the task says how many numbers it answers with; a vocabulary is the model's own."""
 
+
+_OF_FRAMES = frozenset({"wav2vec2-bert"})
+"""Families whose spectrograms are of a kind of their own."""
 
 HEADS: Mapping[Kind, Head] = {
     "SequenceClassification": Head(
@@ -116,6 +128,38 @@ HEADS: Mapping[Kind, Head] = {
         "choose an encoder-decoder, such as T5, BART, Marian or Pegasus, or join this model with a decoder: "
         "--set task.decoder=NAME",
         "texts",
+        has_labels=False,
+    ),
+    "AudioClassification": Head(
+        AutoModelForAudioClassification,
+        frozenset(MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES) - _OF_FRAMES,
+        "classify sounds",
+        "choose one of Wav2Vec2, HuBERT, WavLM, Whisper and AST",
+        "sound",
+        has_labels=True,
+    ),
+    "PatchClassification": Head(
+        AutoModelForImageClassification,
+        frozenset(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        "classify patches of sound",
+        "choose one of Wav2Vec2, HuBERT, WavLM, Whisper and AST",
+        "sound",
+        has_labels=True,
+    ),
+    "CTC": Head(
+        AutoModelForCTC,
+        frozenset(MODEL_FOR_CTC_MAPPING_NAMES) & frozenset(MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES) - _OF_FRAMES,
+        "write what is said",
+        "choose one of Wav2Vec2, HuBERT, WavLM and Whisper",
+        "speech",
+        has_labels=False,
+    ),
+    "SpeechSeq2Seq": Head(
+        AutoModelForSpeechSeq2Seq,
+        frozenset({"whisper"}),
+        "write what is said",
+        "choose one of Wav2Vec2, HuBERT, WavLM and Whisper",
+        "speech",
         has_labels=False,
     ),
 }

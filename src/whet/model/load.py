@@ -31,6 +31,7 @@ from whet.model.locate import locate, opening, refuse
 from whet.model.parts import parts_of
 from whet.model.processors import open_processor
 from whet.model.quantise import quantise
+from whet.model.spelling import spell_with, spelling
 
 _PROBLEM_TYPES = {
     "single_label": "single_label_classification",
@@ -48,6 +49,7 @@ def load(
     kind: Kind = "SequenceClassification",
     revision: str | None = None,
     quantisation: Quantisation | None = None,
+    characters: str | None = None,
 ) -> Loaded:
     """A pre-trained model with a head for this problem, and its tokenizer.
 
@@ -55,8 +57,9 @@ def load(
     answers to its own name too. ``labels`` are the classes in order, None for regression; ``targets`` is the width C
     of the output. A language model has neither: its head is the pre-trained one. Weights are float32, those of the
     blocks quantised if so asked. A head that answered these very labels before, in this order, is kept; any other last
-    layer is drawn anew from torch's present seed and listed in ``fresh``. A tokenizer without padding pads with its end
-    token, and never reads more tokens than the model has positions. Raises ModelError, naming everything that is wrong.
+    layer is drawn anew from torch's present seed and listed in ``fresh``. So is that of a CTC model which cannot spell
+    the ``characters``: it gets a vocabulary of them. A tokenizer without padding pads with its end token, and never
+    reads more tokens than the model has positions. Raises ModelError, naming everything that is wrong.
     """
     if name is None and HEADS[kind].reads != "texts":
         raise ModelError(
@@ -72,12 +75,19 @@ def load(
         config.id2label = dict(enumerate(labels or [f"LABEL_{i}" for i in range(targets)]))
         config.label2id = {label: i for i, label in config.id2label.items()}
         config.problem_type = _PROBLEM_TYPES.get(problem)
+    if HEADS[kind].reads in ("sound", "speech"):
+        # Its numbers come from numpy's generator, whose state no checkpoint holds, and short clips make it fail.
+        config.apply_spec_augment = False
+    tokenizer = None
+    if kind == "CTC":
+        tokenizer, kept = spelling(name, folder, characters)
+        spell_with(config, tokenizer)
     model, unfilled = read(name, folder, config, kind, quantisation)
     if not kept:
         unfilled |= _draw_answers(model, unfilled, kind)
     # Peft writes this into an adapter as the name of its base model.
     model.name_or_path = name if source == "hub" else str(folder)
-    processor = open_processor(name, folder, model, HEADS[kind].reads)
+    processor = open_processor(name, folder, model, HEADS[kind].reads, tokenizer)
     fresh = tuple(parameter for parameter, _ in model.named_parameters() if parameter in unfilled)
     return Loaded(model, processor, name, source, fresh)
 
@@ -157,9 +167,12 @@ def _answers_alike(config: PreTrainedConfig, labels: Sequence[str] | None, targe
 
 
 def _draw_answers(model: PreTrainedModel, drawn: set[str], kind: Kind) -> set[str]:
-    """Draw anew the parameters whose shape follows the number of labels, but those drawn already; their names."""
+    """Draw anew the parameters whose shape follows the number of answers, but those drawn already; their names."""
     wider = copy.deepcopy(model.config)
-    wider.num_labels = len(model.config.id2label or {}) + 1
+    if HEADS[kind].has_labels:
+        wider.num_labels = len(model.config.id2label or {}) + 1
+    else:
+        wider.vocab_size += 1
     with torch.device("meta"):
         plain, other = _random_model(model.config, kind), _random_model(wider, kind)
     old = {n for n, parameter in plain.named_parameters() if parameter.shape != other.get_parameter(n).shape} - drawn

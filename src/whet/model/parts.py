@@ -164,6 +164,11 @@ def longest_input(model: nn.Module) -> int | None:
     return positions
 
 
+def adapted(model: nn.Module) -> bool:
+    """Does peft wrap the model?"""
+    return hasattr(model, "peft_config")
+
+
 def set_dropout(model: nn.Module, probability: float) -> int:
     """Give every dropout of a model this probability in [0, 1]; returns how many places had another one.
 

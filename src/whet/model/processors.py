@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from transformers import (
-    AutoFeatureExtractor,
     AutoImageProcessor,
     AutoTokenizer,
     EncoderDecoderModel,
@@ -18,13 +16,20 @@ from transformers import (
 from whet.core import Processor
 from whet.errors import ModelError
 from whet.model.heads import Reads
+from whet.model.hearing import open_hearing
 from whet.model.locate import opening
 from whet.model.parts import longest_input
+from whet.model.spelling import open_tokenizer as open_spelling
 from whet.model.tokenizer_pair import TARGET, TokenizerPair
 
 
-def open_processor(name: str, folder: Path, model: PreTrainedModel, reads: Reads) -> Processor:
-    """What a model needs to read texts, pictures or sound; raises ModelError where the two do not fit."""
+def open_processor(
+    name: str, folder: Path, model: PreTrainedModel, reads: Reads, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Processor:
+    """What a model needs to read texts, pictures or sound; raises ModelError where the two do not fit.
+
+    ``tokenizer`` spells what a model hears, where that is not the one beside it.
+    """
     if reads == "texts":
         if isinstance(model, EncoderDecoderModel) and (folder / TARGET).is_dir():
             source, target = model.encoder, model.decoder
@@ -32,12 +37,16 @@ def open_processor(name: str, folder: Path, model: PreTrainedModel, reads: Reads
                 open_tokenizer(name, folder, source), open_tokenizer(f"{name}: {TARGET}", folder / TARGET, target)
             )
         return open_tokenizer(name, folder, model)
-    kind: Any = AutoImageProcessor if reads == "pictures" else AutoFeatureExtractor
-    # Pillow everywhere: torchvision resizes a little differently, and whoever loads the model may not have it.
-    options = {"backend": "pil"} if reads == "pictures" else {}
-    with opening(f"{name}: its preprocessor"):
-        processor: Processor = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
-    return processor
+    if reads == "pictures":
+        # Pillow everywhere: torchvision resizes a little differently, and whoever loads the model may not have it.
+        with opening(f"{name}: its preprocessor"):
+            processor: Processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                folder, trust_remote_code=False, local_files_only=True, backend="pil"
+            )
+        return processor
+    if reads == "speech" and tokenizer is None:
+        tokenizer = open_spelling(name, folder)
+    return open_hearing(name, folder, model, tokenizer)
 
 
 def make_room(processor: Processor, model: nn.Module) -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from whet.core import Parts
+from whet.errors import ModelError
 from whet.model import adapters
 from whet.model.attention import looks_back_only
 from whet.model.registration import add_kind
@@ -214,6 +215,11 @@ def insert(name: str, model: nn.Module, parts: Parts, length: int, *, from_vocab
     answers = adapters.task_type(model)
     saved = saved_modules(parts)
     if model.main_input_name != "input_ids":
+        if parts.tokens:
+            raise ModelError(
+                f"method '{name}': {parts.family} hears with one part and writes with another, and virtual tokens "
+                "stand before a single one; choose 'prefix', 'p_tuning' or 'lora'"
+            )
         blocks = [block[0] for block in parts.blocks]
         width = next(parts.linear[layer][0] for layer in parts.linear if layer.rpartition(".")[0] in parts.attention)
         config = PromptConfig(length=length, width=width, blocks=blocks, modules_to_save=saved, task_type=answers)

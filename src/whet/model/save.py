@@ -10,7 +10,7 @@ from transformers import BitsAndBytesConfig
 
 from whet.errors import SaveError
 from whet.model.files import QUANTISATION
-from whet.model.parts import left_whole
+from whet.model.parts import adapted, left_whole
 from whet.model.quantise import quantisation_of
 from whet.model.silence import silence
 
@@ -23,7 +23,9 @@ def save(model: nn.Module, processor: Any, folder: Path) -> None:
     """
     try:
         with silence():
-            model.save_pretrained(folder)  # type: ignore[operator]
+            # Peft would look for tables of tokens where the number of outputs changed; a model that hears has none.
+            options = {"save_embedding_layers": False} if adapted(model) else {}
+            model.save_pretrained(folder, **options)  # type: ignore[operator]
             processor.save_pretrained(folder)
             if quantisation_of(model) is not None:
                 (folder / QUANTISATION).write_text(json.dumps(_told(model), indent=2) + "\n", encoding="utf-8")

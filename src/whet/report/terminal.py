@@ -31,6 +31,7 @@ BASELINES = {
     "frequencies": "how frequent each token is",
     "words": "the most frequent tag of each word",
     "copy": "the source as it is",
+    "empty": "an empty text",
 }
 VALUE_BASELINES = {
     "majority": "always the mean",

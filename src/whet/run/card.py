@@ -7,6 +7,7 @@ from typing import Any
 from whet.core import Scores
 
 CLASSES = {
+    "audio_classification": "AudioClassification",
     "causal_lm": "CausalLM",
     "image_classification": "ImageClassification",
     "seq2seq": "Seq2SeqLM",
@@ -14,10 +15,17 @@ CLASSES = {
     "token_classification": "TokenClassification",
 }
 
-READERS = {"image_classification": ("processor", "AutoImageProcessor")}
+DECODERS = {"ctc": "CTC", "seq2seq": "SpeechSeq2Seq"}
+"""Kinds of models that write what is said, by how they do so."""
+
+READERS = {
+    "audio_classification": ("extractor", "AutoFeatureExtractor"),
+    "image_classification": ("processor", "AutoImageProcessor"),
+    "speech_recognition": ("processor", "AutoProcessor"),
+}
 """Tasks that read something other than texts: what turns it into numbers, and what opens that."""
 
-READ = {"image_classification": "Pictures"}
+READ = {"audio_classification": "Sounds", "image_classification": "Pictures", "speech_recognition": "Sounds"}
 """What such a task reads."""
 
 KNOWN_TO_PEFT = ("CausalLM", "Seq2SeqLM", "SequenceClassification", "TokenClassification")
@@ -34,8 +42,12 @@ def card(
     *,
     adapter: bool,
     quantised: bool = False,
+    patches: bool = False,
 ) -> str:
-    """README.md of a run, from the resolved recipe, the metrics and the facts about the data."""
+    """README.md of a run, from the resolved recipe, the metrics and the facts about the data.
+
+    With ``patches`` a model for pictures hears, through a front end that lies beside it.
+    """
     method, task = values["method"]["name"], values["task"]
     base = values["model"] or "all-MiniLM-L6-v2 (embedded)"
     lines = [
@@ -62,7 +74,7 @@ def card(
     ]
     if task.get("labels"):
         lines += ["## Labels", "", ", ".join(f"{i} = {label}" for i, label in enumerate(task["labels"])), ""]
-    lines += ["## Load it", "", "```python", *_loading(values, adapter, quantised), "```", ""]
+    lines += ["## Load it", "", "```python", *_loading(values, adapter, quantised, patches), "```", ""]
     lines += ["The recipe that made it, with the reason of every setting, is in `recipe.yaml`.", ""]
     return "\n".join(lines)
 
@@ -80,9 +92,29 @@ def _table(metrics: Mapping[str, Any]) -> list[str]:
     return [f"| metric | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *rows]
 
 
-def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[str]:
-    """What a reader types; with classes that peft knows in one line, else the base model first."""
-    kind = CLASSES[values["task"]["name"]]
+def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool, patches: bool) -> list[str]:
+    """What a reader types to open the model and, where texts are heard, to write one down."""
+    task = values["task"]
+    kind = "ImageClassification" if patches else CLASSES.get(task["name"]) or DECODERS[task["decoding"]]
+    lines = _opening(values, kind, adapter, quantised)
+    if patches:
+        old = 'extractor = AutoFeatureExtractor.from_pretrained("model")'
+        lines = [line.replace("AutoFeatureExtractor, ", "").replace(", AutoFeatureExtractor", "") for line in lines]
+        lines = [line for line in lines if line != old]
+        lines += ["from pathlib import Path", "from whet.model.log_mel import LogMel  # as frontend.json says"]
+        lines += ['extractor = LogMel.open(Path("model"))  # (frames, mel bins); the model reads patches of them']
+    if kind in DECODERS.values():
+        lines += ["rate = processor.feature_extractor.sampling_rate"]
+        lines += ['inputs = processor(wave, sampling_rate=rate, return_tensors="pt")']
+    if kind == "CTC":
+        lines += ["text = processor.batch_decode(model(**inputs).logits.argmax(-1))[0]"]
+    elif kind == "SpeechSeq2Seq":
+        lines += ["text = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)[0]"]
+    return lines
+
+
+def _opening(values: Mapping[str, Any], kind: str, adapter: bool, quantised: bool) -> list[str]:
+    """Lines that open the model; with classes that peft knows in one line, else the base model first."""
     reader, opens = READERS.get(values["task"]["name"], ("tokenizer", "AutoTokenizer"))
     processor = f'{reader} = {opens}.from_pretrained("model")'
     if not adapter:
@@ -93,6 +125,8 @@ def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[
         return [f"from transformers import {', '.join(names)}", *loading]
     classes = len(values["task"].get("labels") or [1])
     width = f", num_labels={classes}" if kind.endswith("Classification") else ""
+    if kind == "CTC":
+        width = ", vocab_size=len(processor.tokenizer), pad_token_id=processor.tokenizer.pad_token_id"
     own = values["method"]["name"] in OWN_KINDS
     lines = ["import whet  # tells peft of this kind of adapter"] if own else []
     config = ', quantization_config=config, dtype="float32"' if quantised else ""
@@ -114,7 +148,7 @@ def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool) -> list[
     if quantised:
         lines += ['with open("model/quantization_config.json") as file:']
         lines += ["    config = BitsAndBytesConfig.from_dict(json.load(file))"]
-    return [*lines, *loading, processor]
+    return [*lines, processor, *loading] if kind == "CTC" else [*lines, *loading, processor]
 
 
 def _answers(names: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from torch import nn
 
@@ -35,6 +37,8 @@ def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
         count = len(prepared.values["task"]["labels"])
         counted = {"majority": tags.majority(train, test, count), "words": tags.words(train, test, count)}
         return {name: prepared.task.score(answers, test) for name, answers in counted.items()}
+    if prepared.task.problem == "transcript":
+        return _of_transcripts(prepared, measured)
     assert isinstance(train.targets, np.ndarray)
     assert isinstance(test.targets, np.ndarray)
     assert prepared.task.problem is not None
@@ -43,7 +47,7 @@ def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
         few = np.arange(len(train))
         if len(few) > LEARNED:
             few = np.sort(np.random.default_rng(prepared.settings.seed).choice(few, LEARNED, replace=False))
-        seen, new = _features(prepared, train, few), _features(prepared, test, np.arange(len(test)))
+        seen, new = _features(prepared, (train, few), (test, np.arange(len(test))))
         return of_features(prepared.task.problem, seen, train.targets, new, test.targets, classes=classes, learned=few)
     return of_classes(
         prepared.task.problem,
@@ -56,17 +60,40 @@ def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
     )
 
 
-def _features(prepared: Prepared, examples: Examples, rows: np.ndarray) -> np.ndarray | None:
-    """(len(rows), D) what the last layer reads before anything is fine-tuned; None where that is unclear."""
+def _features(prepared: Prepared, *sides: tuple[Examples, np.ndarray]) -> list[np.ndarray | None]:
+    """(rows, D) what the last layer reads of rows before anything is fine-tuned; None where that is unclear."""
+    # The same model for all sides: what lies before its last layer may be drawn anew as well.
     loaded = prepared.task.open_model(prepared.values["model"])
     parts = parts_of(loaded.model)
     answers = parts.answers
     layers = [name for name in parts.linear if f"{name}.weight" in answers]
     if not layers:
-        return None
+        return [None for _ in sides]
     model: nn.Module = loaded.model
-    found = features(model.to(prepared.device), layers[-1], prepared.task, examples, rows, prepared.device)
-    return found if found.ndim == MATRIX else None
+    model = model.to(prepared.device)
+    found = [features(model, layers[-1], prepared.task, part, rows, prepared.device) for part, rows in sides]
+    return [one if one.ndim == MATRIX else None for one in found]
+
+
+def _of_transcripts(prepared: Prepared, measured: str) -> dict[str, Scores]:
+    """Of an empty text, of the most frequent one, and of the model as it was, where it could write already."""
+    task, rows, columns = prepared.task, prepared.splits[measured], prepared.columns
+    assert isinstance(task, Generating)
+    said = Counter(str(text) for text in prepared.splits["train"].columns[columns.label[0]])
+    constant = {"empty": "", "majority": said.most_common(1)[0][0]}
+    scores = {
+        name: task.compare([Answer(text, {}) for _ in range(len(rows))], rows, columns)
+        for name, text in constant.items()
+    }
+    loaded = prepared.task.open_model(prepared.values["model"])
+    if not loaded.fresh:
+        model: nn.Module = loaded.model
+        few = _few(prepared, measured)
+        scores["pretrained"] = score(
+            model.to(prepared.device), prepared.task, prepared.examples[measured], prepared.device
+        )
+        scores["pretrained"] |= task.compare(task.write(model, loaded.processor, few, columns), few, columns)
+    return scores
 
 
 def _pretrained(prepared: Prepared, measured: str) -> Scores:
