@@ -261,6 +261,19 @@ class Augment(Section):
     """Pictures: alpha of the Beta distribution of the part that is replaced by a piece of another row, with the same
     part of its label, such as 1.0 (Yun et al. 2019, arXiv 1905.04899); beside mixup each row has one of the two."""
 
+    gain: float = Field(0.0, ge=0, le=40)
+    """Sounds: most decibels by which one becomes louder or quieter, such as 6."""
+    noise: float | None = Field(None, ge=0, le=60)
+    """Sounds: decibels by which white noise is quieter than the sound at least, such as 15; at most 20 more."""
+    shift: float = Field(0.0, ge=0, lt=1)
+    """Sounds: largest share of its length by which one is moved in time, to either side."""
+    speed: float = Field(0.0, ge=0, le=0.5)
+    """Sounds: most by which one is played faster or slower, and higher or lower with it, such as 0.1."""
+    mask_time: float = Field(0.0, ge=0, le=0.5)
+    """Sounds: longest share of a clip that is blanked out, twice (Park et al. 2019, arXiv 1904.08779)."""
+    mask_bands: float = Field(0.0, ge=0, le=0.5)
+    """Sounds: widest share of the frequencies of a spectrogram that is blanked out, twice; nothing for waves."""
+
 
 class Training(Section):
     """How to train; what is left out comes from the method's own defaults."""

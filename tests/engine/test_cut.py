@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.engine import toys
 from tests.engine.toys import CLASSES, PROBES, VOCABULARY, WIDTH, Noisy, Padding, Toy, cut, frozen, texts
-from whet.engine.cut import find_prefix, reads_as_found
+from whet.engine.cut import Probe, find_prefix, reads_as_found
 from whet.engine.replay import NoCutError
+from whet.engine.store import Store, Writer
 
 HIDDEN = ("rows", "length", WIDTH)
 ONE = ("rows", 1, WIDTH)
@@ -140,3 +142,37 @@ def test_the_probes_differ_in_their_number_of_rows() -> None:
     model, mask = frozen(Toy)
     with pytest.raises(ValueError, match="more rows"):
         find_prefix(model, mask, (PROBES[1], PROBES[0]))
+
+
+def test_several_places_of_a_row_are_stored_with_it() -> None:
+    class Patches(nn.Module):
+        """Reads three patches of each row and answers for the row."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(4, 5)
+            self.head = nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen: Tensor = self.head(self.body(x.flatten(0, 1)))
+            return seen.view(len(x), -1, 2).mean(dim=1)
+
+    torch.manual_seed(0)
+    model = Patches()
+    model.body.eval()
+    rows = torch.randn(5, 3, 4)
+    few, more = (Probe({"x": rows[:n]}, np.ones(n, dtype=np.int64), lambda out: [out]) for n in (2, 3))
+    prefix = find_prefix(model, frozenset({"head.weight", "head.bias"}), (few, more))
+    assert (prefix.modules, prefix.stored[0].parts, prefix.stored[0].axes) == (["body"], 3, ("rows", 5))
+    store, lengths = Store(prefix.stored, None), np.ones(5, dtype=np.int64)
+    digests = np.array([bytes([65 + i] * 16) for i in range(5)], dtype="S16")
+    for part in (np.array([0, 2]), np.array([1, 3, 4])):
+        writer = Writer(store, lengths[part])
+        writer.add(digests[part], lengths[part], prefix.outputs({"x": rows[part]}, lengths[part]))
+        writer.finish()
+    order = np.array([4, 0, 3, 2])
+    # Of one segment and of two.
+    for chosen in (order, np.array([2, 0])):
+        values = store.gather(store.find(digests[chosen]), 1)
+        replayed = prefix.replay({"x": rows[chosen]}, lengths[chosen], values)
+        assert torch.equal(replayed, model(rows[chosen]))

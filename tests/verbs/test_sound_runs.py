@@ -221,3 +221,24 @@ def test_a_model_of_texts_is_refused_with_the_way_out(tones: Path, tiny_model: P
         whet.train(recipe(tones, tiny_model), out=tmp_path / "run", quiet=True)
     with pytest.raises(ModelError, match="no model that hears comes with whet"):
         whet.train(str(tones), out=tmp_path / "run", quiet=True)
+
+
+def test_training_sounds_are_changed_at_random_and_a_resumed_run_changes_them_alike(
+    tones: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    changes = {"gain": 6, "noise": 20, "shift": 0.2, "speed": 0.1, "mask_time": 0.2, "mask_bands": 0.2}
+    raw = recipe(tones, models["spectrogram"], epochs=2, checkpoint_every=2) | {"augment": changes}
+    whole = whet.train(raw, out=tmp_path / "whole", quiet=True)
+    assert (whole.folder / "augmented.wav").stat().st_size > 10000
+    plain = whet.train({**raw, "augment": {}}, out=tmp_path / "plain", quiet=True)
+    session = Session.start(recipes.parse(raw), tmp_path / "broken")
+    for event in session.events():
+        if isinstance(event, Step) and event.step == 5:
+            session.stop.make("a test")
+    again, _ = Session.resume(tmp_path / "broken")
+    resumed = watch(again, Console(file=StringIO()))
+    weights = [load_file(run.folder / "model" / "model.safetensors") for run in (whole, resumed, plain)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+    with pytest.raises(WhetError, match=r"augment\.mask_bands: this model reads waves"):
+        whet.train({**raw, "model": str(models["wave"])}, out=tmp_path / "waves", quiet=True)

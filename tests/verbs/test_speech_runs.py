@@ -213,3 +213,12 @@ def test_a_language_is_for_whisper_and_has_to_be_known(said: Path, models: dict[
     del raw["task"]
     with pytest.raises(RecipeError, match=r"training\.metric: 'wer'"):
         whet.train(raw, out=tmp_path / "run", quiet=True)
+
+
+@pytest.mark.parametrize("kind", ["ctc", "whisper"])
+def test_training_sounds_are_changed_at_random(kind: str, said: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    changes = {"gain": 6, "noise": 20, "shift": 0.1, "speed": 0.4, "mask_time": 0.1}
+    raw = recipe(said, models[kind], steps=8) | {"augment": changes}
+    run = whet.train(raw, out=tmp_path / "run", quiet=True)
+    events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+    assert all(event["loss"] < 50 for event in events if event["event"] == "Step")

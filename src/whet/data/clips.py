@@ -9,7 +9,7 @@ the batch one after the other. Knows no task and no labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -126,19 +126,26 @@ def read(rows: Rows, column: str, hearing: Hearing, wanted: float, covered: floa
     return heard(waves(rows, column, hearing.rate, seconds), hearing, wanted, covered)
 
 
-def heard(found: Iterable[Heard], hearing: Hearing, wanted: float, covered: float | None = None) -> Clips:
-    """Clips of waves that are read already."""
+def heard(
+    found: Iterable[Heard],
+    hearing: Hearing,
+    wanted: float,
+    covered: float | None = None,
+    change: Callable[[int, np.ndarray], np.ndarray] | None = None,
+) -> Clips:
+    """Clips of waves that are read already; ``change`` takes the number of a clip and what the model would read."""
     seconds = limit(hearing, wanted)
     features: list[np.ndarray] = []
     filled = cut = 0
     lengths: list[float] = []
-    for one in found:
+    for number, one in enumerate(found):
         wave = one.wave[: max(hearing.shortest, int(seconds * hearing.rate))]
         filled += len(wave) < hearing.shortest
         # Resampling rounds.
         cut += one.seconds > seconds + 0.01
         lengths.append(one.seconds)
-        features.append(_trimmed(hearing.features(padded(wave, hearing.shortest)), hearing))
+        read_of_it = _trimmed(hearing.features(padded(wave, hearing.shortest)), hearing)
+        features.append(read_of_it if change is None else change(number, read_of_it))
     shape = _shape(hearing, features, seconds, covered or seconds)
     kept = _ragged(features)
     return Clips(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
-from whet.core import Choice, Columns, Medium, Rows
+from whet.core import Choice, Columns, Rows
 from whet.data.columns import check
 from whet.data.labelled import LabelledFiles
 from whet.errors import DataError
@@ -26,8 +25,6 @@ def transcript_column(rows: Rows) -> str | None:
 class SpokenFiles(LabelledFiles):
     """Columns of sounds, or of their paths, and of transcripts; rows that have both, and can be heard."""
 
-    medium: ClassVar[Medium] = "sound"
-
     def find_columns(
         self, rows: Rows, *, text: Sequence[str] | None, label: Sequence[str] | None, group: str | None
     ) -> tuple[Columns, list[Choice]]:
@@ -46,9 +43,3 @@ class SpokenFiles(LabelledFiles):
             why = Choice("data.label", said, "inferred", "by its name: what is said")
             choices = [why if choice.path == "data.label" else choice for choice in choices]
         return columns, choices
-
-    def examine(self, rows: Rows, column: str) -> tuple[list[str], dict[int, str]]:
-        """What each file holds, and which cannot be heard."""
-        from whet.data.sound import examine  # noqa: PLC0415
-
-        return examine(rows, column)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from whet.core import Ragged, Rows
+from whet.core import Examples, Ragged, Rows
 from whet.data.clips import Clips
 from whet.data.problems import at, first_few
 from whet.errors import DataError
@@ -116,7 +116,7 @@ def refuse_long(rows: Rows, targets: Sequence[Sequence[int]], steps: np.ndarray)
     """
     wrong = []
     for row, numbers in enumerate(targets):
-        needed = len(numbers) + sum(a == b for a, b in pairwise(numbers))
+        needed = _needed(numbers)
         if needed > steps[row]:
             wrong.append((rows.places[row], f"{at(rows.source, [rows.places[row]])}: {needed} for {steps[row]}"))
     if wrong:
@@ -153,6 +153,31 @@ def forced(
     decoder = Ragged.of(row[:-1] for row in whole)
     spoken = _spoken(clips, references, spelling, targets=Ragged.of(targets))
     return replace(spoken, inputs={**spoken.inputs, DECODER: decoder}, fills={**spoken.fills, DECODER: spelling.stop})
+
+
+def fits(examples: Examples, row: int, steps: int) -> bool:
+    """Whether a clip of so many steps has room for the characters of this row."""
+    assert isinstance(examples.targets, Ragged)
+    return steps >= _needed(examples.targets[row][2:].tolist())
+
+
+def with_words_of(changed: Clips, examples: Examples, indices: np.ndarray) -> SpokenClips:
+    """Clips that were changed, with what is said in the rows at ``indices``."""
+    assert isinstance(examples, SpokenClips)
+    assert isinstance(examples.targets, Ragged)
+    references = [examples.references[i] for i in indices]
+    rows = [examples.targets[int(i)].tolist() for i in indices]
+    if DECODER not in examples.inputs:
+        rows = [[int(steps), *row[1:]] for steps, row in zip(changed.lengths, rows, strict=True)]
+        return _spoken(changed, references, examples.spelling, targets=Ragged.of(rows))
+    spoken = _spoken(changed, references, examples.spelling, targets=Ragged.of(rows))
+    decoder = Ragged.of(examples.inputs[DECODER][int(i)].tolist() for i in indices)
+    return replace(spoken, inputs={**spoken.inputs, DECODER: decoder}, fills=examples.fills)
+
+
+def _needed(numbers: Sequence[int]) -> int:
+    """Steps that characters need: two equal ones in turn have a blank between them."""
+    return len(numbers) + sum(a == b for a, b in pairwise(numbers))
 
 
 def _spoken(clips: Clips, references: Sequence[str], spelling: Spelling, targets: Ragged) -> SpokenClips:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from whet.catalog import OPTIONS
 from whet.classification import Classification
-from whet.core import Batch, Choice, Columns, Examples, Loaded, Mask, Medium, Parts, Problem, Quantisation, Rows
+from whet.core import Batch, Choice, Columns, Examples, Loaded, Problem, Quantisation, Rows
 from whet.data.labelled import LabelledFiles
+from whet.hears import Hears
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor, nn
 
+    from whet.data.augment.sounds import SoundAugmentation
+    from whet.data.clips import Clips
     from whet.model.hearing import Hearing
 
 
 @dataclass(frozen=True, config=OPTIONS)
-class AudioClassification(LabelledFiles, Classification):
+class AudioClassification(Hears, LabelledFiles, Classification):
     """Audio classification: one class, several classes, or a number for a sound.
 
     Baevski et al. 2020, "wav2vec 2.0" (arXiv 2006.11477), for models that read waves; Gong et al. 2021, "AST" (arXiv
@@ -36,8 +39,6 @@ class AudioClassification(LabelledFiles, Classification):
     speakers, languages, music, and the sounds of machines and of nature. Rows are a folder for each class, a table with
     the paths of files, or a Parquet file that holds them.
     """
-
-    medium: ClassVar[Medium] = "sound"
 
     problem: Problem | None = None
     """What is answered; inferred from the labels if not named."""
@@ -55,11 +56,6 @@ class AudioClassification(LabelledFiles, Classification):
     """Share of the target that is spread over all classes (Szegedy et al. 2016); for a single label only."""
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = None
     """Weight of each class in the loss; 'balanced' weighs by inverse frequency. Helps rare classes."""
-
-    def examine(self, rows: Rows, column: str) -> tuple[list[str], dict[int, str]]:
-        from whet.data.sound import examine
-
-        return examine(rows, column)
 
     def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[AudioClassification, list[Choice]]:
         """The task with problem, labels, class weights and length decided from the training rows."""
@@ -98,12 +94,6 @@ class AudioClassification(LabelledFiles, Classification):
 
         return open_saved(folder, targets=self.width, kind=sound_kind(str(folder)))
 
-    def spared(self, parts: Parts) -> Mask:
-        """The convolutions that read the wave."""
-        from whet.model.hearing import feature_encoder
-
-        return feature_encoder(parts) if self.feature_encoder == "frozen" else frozenset()
-
     def encode(self, rows: Rows, columns: Columns, processor: Hearing) -> Examples:
         from whet.data.clips import read
 
@@ -111,16 +101,26 @@ class AudioClassification(LabelledFiles, Classification):
         clips = read(rows, columns.text[0], processor, self.max_seconds, self.covered_seconds)
         return dataclasses.replace(clips, targets=self.targets(rows, columns))
 
-    def told(self, examples: Mapping[str, Examples]) -> list[Choice]:
-        from whet.data.clips import told
-
-        return told(examples)
-
     def collate(self, examples: Examples, indices: np.ndarray) -> Batch:
         from whet.data.clips import batch_of
 
         targets, weight = self.targets_of(examples, indices)
         return Batch(batch_of(examples, indices), targets, weight, len(indices), int(examples.lengths[indices].sum()))
+
+    def augmentation(
+        self, options: Mapping[str, Any], rows: Rows, columns: Columns, loaded: Loaded
+    ) -> SoundAugmentation:
+        from whet.data.augment.sounds import sound_augmentation
+
+        def join(changed: Clips, examples: Examples, indices: np.ndarray) -> Batch:
+            assert isinstance(examples.targets, np.ndarray)
+            return self.collate(
+                dataclasses.replace(changed, targets=examples.targets[indices]), np.arange(len(indices))
+            )
+
+        assert self.max_seconds is not None
+        hearing, seconds = loaded.processor, self.max_seconds
+        return sound_augmentation(options, rows, columns.text[0], hearing, seconds, self.covered_seconds, join)
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The sum over the clips."""

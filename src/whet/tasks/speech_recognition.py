@@ -6,24 +6,28 @@ import dataclasses
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from whet.catalog import OPTIONS
-from whet.core import Choice, Columns, Examples, Loaded, Mask, Parts, Quantisation, Rows
+from whet.core import Batch, Choice, Columns, Examples, Loaded, Quantisation, Rows
 from whet.data.spoken import SpokenFiles
+from whet.hears import Hears
 from whet.transcription import Transcription
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from whet.data.augment.sounds import SoundAugmentation
+    from whet.data.clips import Clips
     from whet.model.hearing import Hearing
 
 
 @dataclass(frozen=True, config=OPTIONS)
-class SpeechRecognition(SpokenFiles, Transcription):
+class SpeechRecognition(Hears, SpokenFiles, Transcription):
     """Speech recognition: a text for what is said in a sound.
 
     Graves et al. 2006, "Connectionist Temporal Classification", with Baevski et al. 2020, "wav2vec 2.0" (arXiv
@@ -114,19 +118,23 @@ class SpeechRecognition(SpokenFiles, Transcription):
     def computing(self, model: nn.Module) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def spared(self, parts: Parts) -> Mask:
-        """The convolutions that read the wave."""
-        from whet.model.hearing import feature_encoder
-
-        return feature_encoder(parts) if self.feature_encoder == "frozen" else frozenset()
-
     def encode(self, rows: Rows, columns: Columns, processor: Hearing) -> Examples:
         return self.clips_of(rows, columns, processor)
 
-    def told(self, examples: Mapping[str, Examples]) -> list[Choice]:
-        from whet.data.clips import told
+    def augmentation(
+        self, options: Mapping[str, Any], rows: Rows, columns: Columns, loaded: Loaded
+    ) -> SoundAugmentation:
+        from whet.data.augment.sounds import sound_augmentation
+        from whet.data.transcripts import fits, with_words_of
 
-        return told(examples)
+        def join(changed: Clips, examples: Examples, indices: np.ndarray) -> Batch:
+            return self.collate(with_words_of(changed, examples, indices), np.arange(len(indices)))
+
+        assert self.max_seconds is not None
+        hearing, seconds = loaded.processor, self.max_seconds
+        writes = self.decoding == "seq2seq"
+        checked = (lambda *_: True) if writes else fits
+        return sound_augmentation(options, rows, columns.text[0], hearing, seconds, None, join, checked)
 
     def _spelling(self) -> SpeechRecognition:
         """With the spelling that fits how the model writes."""
