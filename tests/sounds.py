@@ -158,7 +158,7 @@ def patch_model(folder: Path) -> Path:
     """A random MobileNet that reads patches of 16 frames."""
     hf = _transformers()
 
-    # A random model of the usual start makes next to nothing of its input, and the usual dropout leaves nothing of that.
+    # Of the usual start a random model makes next to nothing, and the usual dropout leaves nothing of that.
     kept = {"initializer_range": 0.4, "classifier_dropout_prob": 0.1}
     config = hf.MobileNetV1Config(num_channels=1, image_size=32, depth_multiplier=0.25, min_depth=8, **kept)
     _save(hf.MobileNetV1ForImageClassification(config), folder)

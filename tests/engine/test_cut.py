@@ -159,7 +159,8 @@ def test_several_places_of_a_row_are_stored_with_it() -> None:
 
     torch.manual_seed(0)
     model = Patches()
-    model.body.eval()
+    model.eval()
+    model.head.train()
     rows = torch.randn(5, 3, 4)
     few, more = (Probe({"x": rows[:n]}, np.ones(n, dtype=np.int64), lambda out: [out]) for n in (2, 3))
     prefix = find_prefix(model, frozenset({"head.weight", "head.bias"}), (few, more))
