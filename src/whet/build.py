@@ -27,11 +27,8 @@ from whet.core import (
     Scores,
     Stage,
 )
-from whet.data import columns as columns_of
 from whet.data.folder import class_folders
-from whet.data.kinds import task_of
-from whet.data.source import read, read_splits
-from whet.data.split import split, without_leaks
+from whet.data.source import read
 from whet.data.tokens import limit
 from whet.engine.arithmetic import Arithmetic, choose
 from whet.engine.cache import cache_folder, cache_limit
@@ -40,14 +37,15 @@ from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
+from whet.intake import augmentation, intake, listed, own_sides, wanted_changes
+from whet.model.dropout import set_dropout
 from whet.model.locate import EMBEDDED
-from whet.model.parts import parts_of, set_dropout
+from whet.model.parts import parts_of
 from whet.model.processors import make_room
 from whet.model.surgery import operate
 from whet.protocols import (
     Answering,
     Augmentation,
-    Augmenting,
     Generating,
     Marking,
     Measuring,
@@ -139,7 +137,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     limit_kernel_caches()
     device = choose_device()
     cache_limit()
-    splits, columns, task_name, task, decided = _data(recipe)
+    splits, columns, task_name, task, decided = intake(recipe)
     _check_metric(recipe, task)
     torch.manual_seed(recipe.seed)
     asked = _asked(recipe)
@@ -147,12 +145,12 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     plain = parts_of(loaded.model, loaded.fresh)
     method_name, method, why = _method(recipe, asked, plain)
     values: dict[str, Any] = {
-        "data": resolve.data_values(recipe, columns, _own_sides(splits, decided)),
+        "data": resolve.data_values(recipe, columns, own_sides(splits, decided)),
         "model": _model_name(loaded),
         "surgery": recipe.surgery.model_dump(),
         "task": {"name": task_name},
         "method": {"name": method_name, **_set(catalog.settings(method))},
-        **({"augment": wanted} if (wanted := _wanted(recipe)) else {}),
+        **({"augment": wanted} if (wanted := wanted_changes(recipe)) else {}),
         "training": resolve.training_values(recipe, method.defaults, task.metric),
         "seed": recipe.seed,
     }
@@ -193,7 +191,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         parts=parts,
         stages=stages,
         examples=examples,
-        augmentation=_augmentation(recipe, task_name, task, splits["train"], columns, loaded),
+        augmentation=augmentation(recipe, task_name, task, splits["train"], columns, loaded),
         settings=Settings(
             **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision")}, seed=recipe.seed
         ),
@@ -300,72 +298,7 @@ def _task_of(values: Mapping[str, Any]) -> Task:
 def _columns_of(values: Mapping[str, Any]) -> Columns:
     """The columns of a resolved recipe."""
     data = values["data"]
-    return Columns(tuple(_listed(data["text"]) or ()), tuple(_listed(data["label"]) or ()))
-
-
-def measured_rows(recipe: Recipe) -> Rows:
-    """The rows that a run of this recipe is measured on at its end."""
-    splits = _data(recipe)[0]
-    return splits["test"] if "test" in splits else splits["validation"]
-
-
-def _data(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Choice]]:
-    data = recipe.data
-    splits, decided = read_splits(
-        data.train,
-        data.validation,
-        data.test,
-        encoding=data.encoding,
-        delimiter=data.delimiter,
-        tagged=recipe.task is not None and recipe.task.name == "token_classification",
-    )
-    name, task, why = _task(recipe, splits["train"])
-    columns, found = task.find_columns(
-        splits["train"], text=_listed(data.text), label=_listed(data.label), group=data.group
-    )
-    decided += [*found, Choice("task.name", name, "inferred", why)]
-    idle = [side for side in splits if f"{side}_share" in data.model_fields_set and vars(data)[side] is None]
-    if idle:
-        raise RecipeError(
-            *(f"data.{side}_share: the data has its own {side} rows; leave the share out" for side in idle)
-        )
-    for side, rows in splits.items():
-        if side != "train":
-            columns_of.check(rows, columns)
-        splits[side], dropped = task.usable(rows, columns, drop=data.incomplete == "drop")
-        if dropped:
-            lacking = f"a {task.medium} that can be read" if isinstance(task, ReadingFiles) else "a text"
-            reason = f"{dropped} rows of {rows.source} without {lacking} or a label were dropped"
-            decided.append(Choice(f"data.{side}", len(splits[side]), "inferred", reason))
-    shares = {"validation": data.validation_share, "test": data.test_share}
-    shares = {side: share for side, share in shares.items() if side not in splits and share > 0}
-    task, about_task = task.fit_to(splits["train"], columns, to_split=bool(shares))
-    splits, leaks = without_leaks(splits, columns)
-    if shares:
-        whole = splits["train"]
-        # Texts to be written have no classes to spread evenly, and marked ones have many in every row.
-        even = replace(columns, label=()) if isinstance(task, Generating | Marking) else columns
-        validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
-        splits |= split(whole, even, validation=validation, test=test, seed=recipe.seed)
-        decided += [
-            Choice(f"data.{side}_share", share, "inferred", f"no {side} file: {len(splits[side])} of {len(whole)} rows")
-            for side, share in shares.items()
-        ]
-    return splits, columns, name, task, decided + about_task + leaks
-
-
-def _task(recipe: Recipe, rows: Rows) -> tuple[str, Task, str]:
-    """The task with its name, and why it is this one."""
-    if recipe.task is not None:
-        return recipe.task.name, catalog.build("task", recipe.task.name, recipe.task.options), ""
-    name, why = task_of(rows, _listed(recipe.data.label))
-    return name, catalog.build("task", name, {}), why
-
-
-def _own_sides(splits: Mapping[str, Rows], decided: list[Choice]) -> set[str]:
-    """Sides that the data came with; the others were split off."""
-    split_off = {choice.path for choice in decided}
-    return {side for side in splits if f"data.{side}_share" not in split_off}
+    return Columns(tuple(listed(data["text"]) or ()), tuple(listed(data["label"]) or ()))
 
 
 def _check_metric(recipe: Recipe, task: Task) -> None:
@@ -405,29 +338,6 @@ def _asked(recipe: Recipe) -> Method | None:
         why = f"method '{recipe.method.name}' leaves the pre-trained weights as they are; leave it out"
         raise RecipeError(*(f"training.{name}: {why}" for name in idle))
     return method
-
-
-def _augmentation(
-    recipe: Recipe, name: str, task: Task, rows: Rows, columns: Columns, loaded: Loaded
-) -> Augmentation | None:
-    """What changes the training rows at random; None where the recipe leaves them as they are."""
-    wanted = _wanted(recipe)
-    if not wanted:
-        return None
-    if not isinstance(task, Augmenting):
-        raise RecipeError(f"augment: task '{name}' does not change its training rows; leave the section out")
-    if idle := [option for option in wanted if option not in task.changes]:
-        known = ", ".join(task.changes)
-        raise RecipeError(*(f"augment.{option}: is nothing for task '{name}', which knows {known}" for option in idle))
-    return task.augmentation(wanted, rows, columns, loaded)
-
-
-def _wanted(recipe: Recipe) -> dict[str, Any]:
-    """The random changes that a recipe asks for, with paths that mean the same from any folder."""
-    wanted = recipe.augment.model_dump(exclude_defaults=True)
-    if "word_list" in wanted:
-        wanted["word_list"] = str(Path(wanted["word_list"]).resolve())
-    return wanted
 
 
 def _quantisation(method: object) -> Quantisation | None:
@@ -478,7 +388,3 @@ def _lengths(examples: Mapping[str, Examples], limit: int) -> list[Choice]:
 
 def _set(options: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in options.items() if value is not None}
-
-
-def _listed(names: str | list[str] | None) -> list[str] | None:
-    return [names] if isinstance(names, str) else names

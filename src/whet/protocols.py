@@ -211,6 +211,15 @@ class Measuring(Protocol):
 
 
 @runtime_checkable
+class Transcribing(Protocol):
+    """A task that writes down what is said, whichever way."""
+
+    def references(self, rows: Rows, columns: Columns) -> list[str]:
+        """What rows hold, as transcripts are compared with it."""
+        ...
+
+
+@runtime_checkable
 class Generating(Protocol):
     """A task whose answers are texts that the model writes, token after token."""
 

@@ -140,7 +140,7 @@ class Fight:
 
     def attached(self, *, dropout: float | None = None) -> tuple[nn.Module, Parts]:
         """A fresh model with the method attached, always the same one."""
-        from whet.model.parts import set_dropout
+        from whet.model.dropout import set_dropout
 
         plain = self.backbone.build()
         if dropout is not None:

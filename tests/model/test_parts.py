@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelF
 from tests.contracts.backbones import BACKBONES, CLASSES, VOCABULARY, Backbone
 from whet.core import Parts
 from whet.errors import ModelError
-from whet.model.parts import body_of, parts_of, set_dropout
+from whet.model.dropout import set_dropout
+from whet.model.parts import body_of, parts_of
 
 BY_NAME = {backbone.name: backbone for backbone in BACKBONES}
 every_family = pytest.mark.parametrize("backbone", BACKBONES, ids=repr)

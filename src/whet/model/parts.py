@@ -169,22 +169,6 @@ def adapted(model: nn.Module) -> bool:
     return hasattr(model, "peft_config")
 
 
-def set_dropout(model: nn.Module, probability: float) -> int:
-    """Give every dropout of a model this probability in [0, 1]; returns how many places had another one.
-
-    Reaches dropout modules and probabilities that a module keeps as a number for a functional dropout. The dropping
-    of whole layers (``layerdrop``) and of residual branches (``drop_path``) and the masking of spectrograms belong to
-    the architecture and stay. The model's config stays as well: it tells how the model was pre-trained.
-    """
-    changed = 0
-    for module in model.modules():
-        for name in _dropout_fields(module):
-            if getattr(module, name) != probability:
-                setattr(module, name, probability)
-                changed += 1
-    return changed
-
-
 def left_whole(model: nn.Module) -> list[str]:
     """The linear layers that are not quantised, by the names that they had before peft wrapped the model."""
     root, _ = _root(model)
@@ -193,20 +177,6 @@ def left_whole(model: nn.Module) -> list[str]:
         _plain_name(name, root).replace(".original_module", "")
         for name, module in model.named_modules()
         if type(module) in (nn.Linear, Conv1D) and own.isdisjoint(name.split("."))
-    ]
-
-
-def _dropout_fields(module: nn.Module) -> list[str]:
-    """Attributes of a module that hold a dropout probability."""
-    if isinstance(module, nn.modules.dropout._DropoutNd):
-        return ["p"]
-    is_dropout = "Dropout" in type(module).__name__
-    return [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and ("dropout" in name or (is_dropout and name == "drop_prob"))
     ]
 
 

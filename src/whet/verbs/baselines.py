@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from torch import nn
 
+from whet import metrics
 from whet.build import Prepared
 from whet.core import Answer, Examples, Rows, Scores
 from whet.engine.predict import features, score
@@ -15,7 +16,7 @@ from whet.evaluate.baselines import baselines as of_classes
 from whet.evaluate.baselines import of_features
 from whet.evaluate.untrained import frequencies
 from whet.model.parts import parts_of
-from whet.protocols import Generating, ReadingFiles
+from whet.protocols import Generating, ReadingFiles, Transcribing
 
 LEARNED = 2000
 """Training rows from which the baseline over features learns at most: each takes a pass through the model."""
@@ -77,14 +78,13 @@ def _features(prepared: Prepared, *sides: tuple[Examples, np.ndarray]) -> list[n
 
 def _of_transcripts(prepared: Prepared, measured: str) -> dict[str, Scores]:
     """Of an empty text, of the most frequent one, and of the model as it was, where it could write already."""
-    task, rows, columns = prepared.task, prepared.splits[measured], prepared.columns
+    task, columns = prepared.task, prepared.columns
+    assert isinstance(task, Transcribing)
     assert isinstance(task, Generating)
-    said = Counter(str(text) for text in prepared.splits["train"].columns[columns.label[0]])
-    constant = {"empty": "", "majority": said.most_common(1)[0][0]}
-    scores = {
-        name: task.compare([Answer(text, {}) for _ in range(len(rows))], rows, columns)
-        for name, text in constant.items()
-    }
+    wanted = task.references(prepared.splits[measured], columns)
+    frequent = Counter(task.references(prepared.splits["train"], columns)).most_common(1)[0][0]
+    constant = {"empty": "", "majority": frequent}
+    scores = {name: metrics.transcripts([text] * len(wanted), wanted) for name, text in constant.items()}
     loaded = prepared.task.open_model(prepared.values["model"])
     if not loaded.fresh:
         model: nn.Module = loaded.model

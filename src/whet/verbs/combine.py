@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from whet import recipe as recipes
-from whet.build import measured_rows, predictor
+from whet.build import predictor
 from whet.errors import RecipeError, RunFolderError
+from whet.intake import measured_rows
 from whet.model.files import ADAPTER_CONFIG
 from whet.model.several import combine as combine_files
 from whet.model.several import refuse_strangers
