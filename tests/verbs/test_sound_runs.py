@@ -162,6 +162,15 @@ def test_the_feature_encoder_stays_as_it_was_unless_it_is_to_train(
         )
 
 
+@pytest.mark.parametrize("method", ["lora", "adapter", "prompt", "prefix", "p_tuning", "ia3", "embeddings"])
+def test_methods_that_cannot_be_on_a_model_of_patches_say_why(
+    method: str, tones: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    raw = recipe(tones, models["patches"], steps=2) | {"method": {"name": method, **SMALL.get(method, {})}}
+    with pytest.raises(ModelError, match=r"tf_padding|convolutions|feed-forward|no tokens"):
+        whet.train(raw, out=tmp_path / "run", quiet=True)
+
+
 def test_files_folders_and_tables_are_answered(tones: Path, models: dict[str, Path], tmp_path: Path) -> None:
     run = whet.train(recipe(tones, models["spectrogram"], epochs=6), out=tmp_path / "run", quiet=True)
     ask = CliRunner()

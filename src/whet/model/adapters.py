@@ -10,10 +10,13 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 from transformers import PreTrainedModel
+
+from whet.errors import ModelError
 
 # Peft's word for what a model answers, by the ending of the model's class; it picks the class that loads the adapter.
 _TASK_TYPES = {
@@ -44,7 +47,19 @@ def attached(model: nn.Module, config: PeftConfig) -> nn.Module:
         # Peft warns of what it mends itself: GPT-2's kind of layer, and names that transformers gave up.
         warnings.simplefilter("ignore")
         wrapped: nn.Module = get_peft_model(model, config)
+    _refuse_looking_in(model, wrapped)
     return wrapped
+
+
+def _refuse_looking_in(model: nn.Module, wrapped: nn.Module) -> None:
+    """Raise ModelError for a model that asks its convolutions how wide they are; an adapter cannot tell."""
+    asks = isinstance(model, PreTrainedModel) and model.config.to_dict().get("tf_padding", False)
+    around = (m.base_layer for m in wrapped.modules() if isinstance(m, BaseTunerLayer))
+    if asks and any(isinstance(layer, nn.Conv2d) for layer in around):
+        raise ModelError(
+            f"a {type(model).__name__} with 'tf_padding' looks into its convolutions to pad what they read, which an "
+            "adapter around them does not allow; choose 'last_blocks', 'full' or 'bitfit'"
+        )
 
 
 def merged(model: nn.Module) -> nn.Module:
