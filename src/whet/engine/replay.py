@@ -13,6 +13,7 @@ sister module ``cut`` finds. Knows no architecture, no method and no task.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+# A blank is one number seen many times, and some models write into what nobody reads. Not around each replay: leaving
+# such a context lets every other warning be told anew.
+warnings.filterwarnings("ignore", message="Use of .* on expanded tensors is deprecated")
 
 Axis: TypeAlias = Literal["rows", "length"] | int
 """What an axis of a tensor is as long as: the batch's rows B, its longest row T, or always the same."""
