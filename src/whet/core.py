@@ -184,7 +184,7 @@ class Batch:
     """What the batch counts for in a mean: its rows, its tokens, or the sum of its class weights."""
     rows: int
     tokens: int
-    """Tokens without padding."""
+    """Tokens without padding; 0 where rows are pictures or sounds."""
 
     def to(self, device: torch.device) -> Batch:
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}

@@ -66,14 +66,14 @@ class Transcription:
         from whet.data.transcripts import DECODER, NOTHING, UNLEARNED
 
         inputs, targets = batch_of(examples, indices), None
-        weight, tokens = 0.0, int(examples.lengths[indices].sum())
+        weight = 0.0
         if isinstance(examples.targets, Ragged):
             written = self.decoding == "seq2seq"
             targets = torch.from_numpy(pad(examples.targets, indices, UNLEARNED if written else NOTHING))
             weight = float((targets >= 0).sum()) - (0 if written else 2 * len(indices))
         if DECODER in examples.inputs:
             inputs[DECODER] = torch.from_numpy(pad(examples.inputs[DECODER], indices, examples.fills[DECODER]))
-        return Batch(inputs, targets, weight, len(indices), tokens)
+        return Batch(inputs, targets, weight, len(indices), 0)
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The sum over the clips of -log p(transcript)."""

@@ -105,7 +105,7 @@ class AudioClassification(Hears, LabelledFiles, Classification):
         from whet.data.clips import batch_of
 
         targets, weight = self.targets_of(examples, indices)
-        return Batch(batch_of(examples, indices), targets, weight, len(indices), int(examples.lengths[indices].sum()))
+        return Batch(batch_of(examples, indices), targets, weight, len(indices), 0)
 
     def augmentation(
         self, options: Mapping[str, Any], rows: Rows, columns: Columns, loaded: Loaded
