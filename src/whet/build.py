@@ -144,16 +144,9 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
     loaded = operate(task.open_model(recipe.model, _quantisation(asked)), recipe.surgery)
     plain = parts_of(loaded.model, loaded.fresh)
     method_name, method, why = _method(recipe, asked, plain)
-    values: dict[str, Any] = {
-        "data": resolve.data_values(recipe, columns, own_sides(splits, decided)),
-        "model": _model_name(loaded),
-        "surgery": recipe.surgery.model_dump(),
-        "task": {"name": task_name},
-        "method": {"name": method_name, **_set(catalog.settings(method))},
-        **({"augment": wanted} if (wanted := wanted_changes(recipe)) else {}),
-        "training": resolve.training_values(recipe, method.defaults, task.metric),
-        "seed": recipe.seed,
-    }
+    values = _values(recipe, task_name, method_name, method, loaded)
+    values["data"] = resolve.data_values(recipe, columns, own_sides(splits, decided))
+    values["training"] = resolve.training_values(recipe, method.defaults, task.metric)
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
     model = method.attach(loaded.model, plain)
@@ -199,6 +192,20 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         arithmetic=Arithmetic(),
     )
     return prepared, decided
+
+
+def _values(recipe: Recipe, task: str, name: str, method: Method, loaded: Loaded) -> dict[str, Any]:
+    """The sections of a resolved recipe in their order; those of data and training are still to be filled."""
+    return {
+        "data": {},
+        "model": _model_name(loaded),
+        "surgery": recipe.surgery.model_dump(),
+        "task": {"name": task},
+        "method": {"name": name, **_set(catalog.settings(method))},
+        **({"augment": wanted} if (wanted := wanted_changes(recipe)) else {}),
+        "training": {},
+        "seed": recipe.seed,
+    }
 
 
 @dataclass(frozen=True)

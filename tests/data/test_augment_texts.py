@@ -116,6 +116,8 @@ def test_a_list_of_words_is_read_and_a_missing_one_is_told(tiny_model: Path, tmp
     (tmp_path / "words.csv").write_text("good, fine,lovely\nbad,poor\n")
     _, augmentation, _, _ = made(tiny_model, synonyms=0.5, word_list=str(tmp_path / "words.csv"))
     assert augmentation.near["fine"] == ("good", "lovely")
+    with pytest.raises(RecipeError, match=r"nothing asks for its words; set augment.synonyms"):
+        made(tiny_model, swap=0.5, word_list=str(tmp_path / "words.csv"))
     with pytest.raises(DataError, match=r"word_list: .*gone.csv does not exist"):
         made(tiny_model, synonyms=0.5, word_list=str(tmp_path / "gone.csv"))
     (tmp_path / "words.csv").write_text("good\n")

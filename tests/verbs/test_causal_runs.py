@@ -7,20 +7,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import whet
+from tests.verbs.broken import assert_resumed_is_whole
 from whet import catalog
 from whet import recipe as recipes
 from whet.errors import ModelError, RecipeError
-from whet.events import Step
-from whet.verbs import resume as resuming
-from whet.verbs.session import Session
 from whet.verbs.train import run as run_recipe
-from whet.verbs.train import watch
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 SMALL: dict[str, dict[str, Any]] = {
@@ -179,6 +175,16 @@ def test_chats_without_a_template_are_refused_with_the_ways_out(tiny_decoder: Pa
         whet.train(str(data), model=str(tiny_decoder), out=tmp_path / "run", quiet=True)
 
 
+@pytest.mark.parametrize("option", [{"template": "plain"}, {"learn": "last_answer"}])
+def test_options_of_chats_are_refused_for_plain_texts(
+    option: dict[str, str], tiny_decoder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "book.txt").write_text("Once upon a time. " * 2000)
+    task = {"name": "causal_lm", **option}
+    with pytest.raises(RecipeError, match=f"task.{next(iter(option))}: plain texts have no answers"):
+        whet.train(str(tmp_path / "book.txt"), model=str(tiny_decoder), task=task, out=tmp_path / "run", quiet=True)
+
+
 def test_an_encoder_is_refused_with_the_way_out(days: Path, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"type 'bert' cannot continue texts.*choose a decoder"):
         whet.train(str(days), model=str(tiny_model), out=tmp_path / "run", quiet=True)
@@ -187,20 +193,7 @@ def test_an_encoder_is_refused_with_the_way_out(days: Path, tiny_model: Path, tm
 @pytest.mark.parametrize("method", ["full", "lora", "last_blocks"])
 def test_a_resumed_run_ends_with_the_same_bits(method: str, recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe["method"] = {"name": method, **SMALL.get(method, {})}
-    recipe["training"] |= {"checkpoint_every": 2}
-    whole = whet.train(recipe, out=tmp_path / "whole", quiet=True)
-    session = Session.start(recipes.parse(recipe), tmp_path / "broken")
-    for event in session.events():
-        if isinstance(event, Step) and event.step == 5:
-            session.stop.make("a test")
-    assert session.interrupted is not None
-    again, _ = Session.resume(tmp_path / "broken")
-    resumed = watch(again, Console(file=StringIO()))
-    assert resumed.test == whole.test
-    for file in (whole.folder / "model").glob("*.safetensors"):
-        one, other = load_file(file), load_file(resumed.folder / "model" / file.name)
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    assert resuming is not None
+    assert_resumed_is_whole(recipe, tmp_path)
 
 
 def test_with_frozen_blocks_stored_the_losses_are_those_without(recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -11,21 +11,18 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import whet
 from tests.conftest import write_csv
 from tests.data.test_pictures import held
 from tests.pictures import COLOURS, class_folders, picture, tiny_model
+from tests.verbs.broken import assert_resumed_is_whole
 from whet import catalog
 from whet import recipe as recipes
 from whet.cli.app import app
 from whet.errors import DataError, ModelError, RecipeError
-from whet.events import Step
-from whet.verbs.session import Session
 from whet.verbs.train import run as run_recipe
-from whet.verbs.train import watch
 
 SMALL: dict[str, dict[str, Any]] = {
     "adapter": {"bottleneck": 4},
@@ -223,21 +220,9 @@ def test_a_resumed_run_ends_with_the_same_bits(
     method: str, family: str, augmented: bool, recipe: dict[str, Any], models: dict[str, Path], tmp_path: Path
 ) -> None:
     recipe |= {"model": str(models[family]), "method": {"name": method, **SMALL.get(method, {})}}
-    recipe["training"] |= {"checkpoint_every": 2}
     if augmented:
         recipe["augment"] = {"flip": 0.5, "crop": [0.5, 1.0], "mixup": 0.3, "cutmix": 1.0, "erase": 0.5}
-    whole = whet.train(recipe, out=tmp_path / "whole", quiet=True)
-    session = Session.start(recipes.parse(recipe), tmp_path / "broken")
-    for event in session.events():
-        if isinstance(event, Step) and event.step == 5:
-            session.stop.make("a test")
-    assert session.interrupted is not None
-    again, _ = Session.resume(tmp_path / "broken")
-    resumed = watch(again, Console(file=StringIO()))
-    assert resumed.test == whole.test
-    for file in (whole.folder / "model").glob("*.safetensors"):
-        one, other = load_file(file), load_file(resumed.folder / "model" / file.name)
-        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_resumed_is_whole(recipe, tmp_path)
 
 
 @pytest.mark.parametrize(("method", "family"), [("head", "resnet"), ("last_blocks", "vit"), ("last_blocks", "resnet")])

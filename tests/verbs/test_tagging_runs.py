@@ -1,27 +1,22 @@
 """Whole runs of tagging: what they learn, answer, leave behind and take up again."""
 
 import json
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-from rich.console import Console
-from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 import whet
 from tests.conftest import WORDS
+from tests.verbs.broken import assert_resumed_is_whole
 from whet import catalog
 from whet import recipe as recipes
 from whet.cli.app import app
 from whet.core import Answer, Entity
-from whet.events import Step
-from whet.verbs.session import Session
-from whet.verbs.train import watch
 
 SMALL: dict[str, dict[str, Any]] = {
     "gradual": {"groups": 1},
@@ -163,19 +158,7 @@ def test_a_file_of_lines_with_numbers_for_tags_is_read_where_the_task_is_named(
 @pytest.mark.parametrize("method", ["full", "lora", "last_blocks"])
 def test_a_resumed_run_ends_with_the_same_bits(method: str, recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe["method"] = {"name": method, **SMALL.get(method, {})}
-    recipe["training"] |= {"checkpoint_every": 2}
-    whole = whet.train(recipe, out=tmp_path / "whole", quiet=True)
-    session = Session.start(recipes.parse(recipe), tmp_path / "broken")
-    for event in session.events():
-        if isinstance(event, Step) and event.step == 5:
-            session.stop.make("a test")
-    assert session.interrupted is not None
-    again, _ = Session.resume(tmp_path / "broken")
-    resumed = watch(again, Console(file=StringIO()))
-    assert resumed.test == whole.test
-    for file in (whole.folder / "model").glob("*.safetensors"):
-        one, other = load_file(file), load_file(resumed.folder / "model" / file.name)
-        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_resumed_is_whole(recipe, tmp_path)
 
 
 def test_with_frozen_blocks_stored_the_losses_are_those_without(recipe: dict[str, Any], tmp_path: Path) -> None:

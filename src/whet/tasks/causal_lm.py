@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from whet import metrics
 from whet.catalog import OPTIONS
 from whet.core import Answer, Choice, Columns, Examples, Loaded, Quantisation, Rows, Scores
+from whet.errors import RecipeError
 from whet.next_token import NextToken
 from whet.protocols import COMPLETE
 
@@ -76,6 +77,11 @@ class CausalLm(NextToken):
     def fit_to(self, rows: Rows, columns: Columns, *, to_split: bool) -> tuple[CausalLm, list[Choice]]:
         """The task with form and packing decided from what the rows hold."""
         form, choices = self._form(rows, columns), []
+        idle = [name for name in ("template", "learn") if vars(self)[name] not in (None, "answers")]
+        if form == "text" and idle:
+            raise RecipeError(
+                *(f"task.{name}: plain texts have no answers to tell apart; leave it out" for name in idle)
+            )
         if self.form is None:
             choices.append(Choice("task.form", form, "inferred", FORMS[form]))
         if self.packing is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ class Adapters:
             )
         first = predictor(folders[0].recipe(), folders[0].model)
         self._model: Any = first.model
-        self._predictors: dict[str, Predictor] = {folders[0].path.name: replace(first)}
+        self._predictors: dict[str, Predictor] = {folders[0].path.name: first}
         self._inner = {folders[0].path.name: "default"}
         for number, folder in enumerate(folders[1:], 2):
             name = folder.path.name if folder.path.name not in self._inner else f"{folder.path.name}-{number}"

@@ -23,16 +23,21 @@ def synonyms(options: Mapping[str, Any], rows: Rows, columns: Columns, loaded: L
 
     Raises DataError for a list that cannot be read, RecipeError where neither it nor the model knows a word.
     """
+    wanted = bool(options.get("synonyms") or options.get("insert"))
     if options.get("word_list") is not None:
+        if not wanted:
+            raise RecipeError(
+                "augment.word_list: nothing asks for its words; set augment.synonyms or augment.insert too"
+            )
         return _listed(Path(str(options["word_list"])))
-    if not options.get("synonyms"):
+    if not wanted:
         return {}
     table = loaded.model.get_input_embeddings()
     found: dict[str, tuple[str, ...]] = {}
     if isinstance(table, nn.Embedding):
         vectors = table.weight.detach().float().cpu().numpy().astype(np.float32)
         found = neighbours(rows, columns, loaded.processor, vectors, least=LEAST)
-    if not found:
+    if not found and options.get("synonyms"):
         raise RecipeError(
             "augment.synonyms: the model knows no word of these texts as a single token, so it cannot tell what is "
             "near; name a list with augment.word_list"
