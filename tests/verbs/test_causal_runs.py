@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -15,7 +16,9 @@ import whet
 from tests.verbs.broken import assert_resumed_is_whole
 from whet import catalog
 from whet import recipe as recipes
-from whet.errors import ModelError, RecipeError
+from whet.build import predictor
+from whet.errors import ModelError, RecipeError, RunError
+from whet.verbs import session as session_module
 from whet.verbs.train import run as run_recipe
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -173,6 +176,33 @@ def test_chats_without_a_template_are_refused_with_the_ways_out(tiny_decoder: Pa
     data.write_text("\n".join(json.dumps({"messages": [{**chat[0], "content": str(n)}, chat[1]]}) for n in range(20)))
     with pytest.raises(RecipeError, match=r"no chat template; set task.template to 'plain' or 'chatml'"):
         whet.train(str(data), model=str(tiny_decoder), out=tmp_path / "run", quiet=True)
+
+
+def test_a_saved_model_of_packed_texts_is_compared_however_short_they_are(
+    tiny_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 32 of them do not fill a single row.
+    rows = [{"text": f"{n:03}"} for n in range(400)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    recipe = {
+        "data": {"train": str(tmp_path / "rows.jsonl"), "test_share": 0.4},
+        "model": str(tiny_decoder),
+        "task": {"name": "causal_lm", "samples": 0, "max_length": 96},
+        "method": "full",
+        "training": {"steps": 2},
+    }
+    monkeypatch.setattr(session_module, "RELOADED", 8)
+    assert whet.train(recipe, out=tmp_path / "whole", quiet=True).test["loss"] > 0
+
+    def damaged(*told: Any) -> Any:
+        opened = predictor(*told)
+        with torch.no_grad():
+            next(opened.model.parameters()).mul_(3.0)
+        return opened
+
+    monkeypatch.setattr(session_module, "predictor", damaged)
+    with pytest.raises(RunError, match="the saved model answers differently"):
+        whet.train(recipe, out=tmp_path / "damaged", quiet=True)
 
 
 @pytest.mark.parametrize("option", [{"template": "plain"}, {"learn": "last_answer"}])

@@ -206,11 +206,18 @@ class Session:
         return asked, written, task.compare(written, few, prepared.columns)
 
     def _check_reload(self, trained: Kept, lengths: np.ndarray, rows: Rows) -> None:
-        few = rows.take(range(min(RELOADED, len(rows))))
         saved = predictor(self.prepared.values, self.folder.model)
-        examples = saved.task.encode(few, self.prepared.columns, saved.processor)
-        # Texts that share rows may end earlier where there are fewer of them.
-        same = int(np.cumprod(examples.lengths == lengths[: len(examples)]).sum())
+        count, same = RELOADED, 0
+        while not same:
+            few = rows.take(range(min(count, len(rows))))
+            examples = saved.task.encode(few, self.prepared.columns, saved.processor)
+            # Texts that share a row may end earlier where there are fewer of them.
+            same = int(np.cumprod(examples.lengths == lengths[: len(examples)]).sum())
+            if not same and len(few) == len(rows):
+                raise RunError(
+                    f"{self.folder.model}: the saved tokenizer reads the rows otherwise than the trained one"
+                )
+            count *= 2
         values = flat(predict(saved.model, saved.task, examples, saved.device).values, same)
         expected = flat(trained, same)
         if values.dtype.kind == "i":
@@ -329,7 +336,8 @@ def _data(prepared: Prepared) -> dict[str, Any]:
 def _spoken(value: object) -> str:
     """A cell as one would type it: of a chat what the user said last, of tokens a sentence."""
     said = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-    asked = [str(one.get("content", one.get("value"))) for one in said if one.get("role") in ("user", None)]
+    user = [one for one in said if one.get("role", one.get("from")) in ("user", "human")]
+    asked = [str(one.get("content", one.get("value"))) for one in user]
     if isinstance(value, list) and not said:
         return " ".join(map(str, value))
     return asked[-1] if asked else str(value)
