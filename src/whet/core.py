@@ -64,6 +64,21 @@ class Choice:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Something that a check noticed, with what shows it and what to do."""
+
+    id: str
+    """Of the check, such as ``R001``."""
+    severity: Literal["error", "warning", "note"]
+    what: str
+    """One sentence that names the value."""
+    evidence: str
+    """The numbers that it rests on."""
+    fix: str
+    """The way out, as one would type it where that is possible."""
+
+
 # --- data -----------------------------------------------------------------------------------------------------
 
 
