@@ -9,7 +9,6 @@ The file is written anew after each thing that happens, so whoever was interrupt
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -130,7 +129,7 @@ def write(folder: Path, comparison: Comparison) -> None:
     """Put a comparison into its folder; whoever reads meanwhile sees the old one or the new one."""
     temporary = folder / f"{COMPARISON}.part"
     temporary.write_text(json.dumps(asdict(comparison), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / COMPARISON)
+    temporary.replace(folder / COMPARISON)
 
 
 def read(folder: Path) -> Comparison:
