@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from whet.model.load import embedded_text_model
+from whet.model.locate import embedded_text_model
 
 SEED = 0
 

@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from whet.methods.lora import Lora
-from whet.model.load import embedded_text_model
+from whet.model.locate import embedded_text_model
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,10 @@ def test_an_option_can_follow_the_bare_name_of_its_method() -> None:
     assert recipe.method.options == {"rank": 8}
 
 
+def test_a_bare_off_of_yaml_is_the_word() -> None:
+    assert recipes.parse(assigned("training.cache=off")).training.cache == "off"
+
+
 def test_later_assignments_win_and_a_bare_name_drops_the_options() -> None:
     raw = assigned("method=full", "training.epochs=1", "training.epochs=2", method={"name": "lora", "rank": 8})
     assert raw["method"] == "full"

@@ -136,6 +136,15 @@ Schedule: TypeAlias = Annotated[
 ]
 
 
+def _off(value: object) -> object:
+    # YAML takes a bare off for a truth value.
+    return "off" if str(value) == "false" else value
+
+
+_Cache: TypeAlias = Literal["auto", "memory", "off"]
+Cache: TypeAlias = Annotated[_Cache, BeforeValidator(_off, json_schema_input_type=_Cache)]
+
+
 # --- columns --------------------------------------------------------------------------------------------------
 
 
@@ -315,7 +324,7 @@ class Training(Section):
     """Dropout probability for the whole model; the model's own if not named."""
     precision: Literal["fp32", "bf16"] | None = None
     """Arithmetic of matrix products; what was measured to be fast on this machine if not named."""
-    cache: Literal["auto", "memory", "off"] = "auto"
+    cache: Cache = "auto"
     """Where outputs of frozen layers are kept: on the disk, and in memory where it has no room; in memory; nowhere."""
     metric: str | None = None
     """Metric on the validation rows that picks the best weights; the task's own if not named."""

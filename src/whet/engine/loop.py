@@ -188,17 +188,23 @@ class _Run:
         keep_modes(self.modes)
         used: dict[Side, np.ndarray] = {
             "train": self._rows_of_stage(),
-            "validation": np.arange(len(self.job.validation)),
+            "validation": np.arange(len(self.job.validation) if self._evaluates() else 0),
         }
         self.cached = yield from open_cache(self.job, mask, used, self.progress.step)
         left_out = self.cached.prefix.modules if self.cached else ()
         self.rounded = round_frozen(self.job.model, left_out) if self.job.arithmetic.precision == "bf16" else {}
 
+    def _steps_of_stage(self) -> range:
+        return range(self.stage_ends[self.stage - 1] if self.stage else 0, self.stage_ends[self.stage])
+
+    def _evaluates(self) -> bool:
+        """Whether the validation rows are scored while the stage holds."""
+        every, steps = self.job.settings.evaluate_every or self.steps_per_epoch, self._steps_of_stage()
+        return steps.stop == self.steps or steps.stop // every > steps.start // every
+
     def _rows_of_stage(self) -> np.ndarray:
         """The training rows that the stage sees, which are few where it is shorter than an epoch."""
-        begin = self.stage_ends[self.stage - 1] if self.stage else 0
-        steps = range(begin, self.stage_ends[self.stage])
-        if len(steps) >= self.steps_per_epoch:
+        if len(steps := self._steps_of_stage()) >= self.steps_per_epoch:
             return np.arange(len(self.job.train))
         return np.unique(np.concatenate([self._indices(step) for step in steps]))
 
