@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     from whet.recipe import Recipe
     from whet.verbs.adapters import Adapters
     from whet.verbs.combine import combine
+    from whet.verbs.compare import Compared, compare
     from whet.verbs.explain import explain
     from whet.verbs.methods import methods
     from whet.verbs.resume import resume
     from whet.verbs.run import Run
     from whet.verbs.train import train
 
-__all__ = ["Adapters", "Recipe", "Run", "combine", "explain", "methods", "resume", "train"]
+__all__ = ["Adapters", "Compared", "Recipe", "Run", "combine", "compare", "explain", "methods", "resume", "train"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Adapters": "whet.verbs.adapters",
+    "Compared": "whet.verbs.compare",
     "combine": "whet.verbs.combine",
+    "compare": "whet.verbs.compare",
     "Recipe": "whet.recipe",
     "Run": "whet.verbs.run",
     "explain": "whet.verbs.explain",

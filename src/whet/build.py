@@ -37,7 +37,7 @@ from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
-from whet.intake import augmentation, intake, listed, own_sides, wanted_changes
+from whet.intake import Shared, augmentation, listed, own_sides, wanted_changes
 from whet.model.dropout import set_dropout
 from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of
@@ -111,15 +111,15 @@ class Prepared:
         )
 
 
-def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
+def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None, shared: Shared | None = None) -> Prepared:
     """Read the data, load the model, attach the method, and decide what the recipe leaves open.
 
-    ``arithmetic`` is that of a run that goes on; for a new one this machine is measured. Raises an InputError that
-    names what is wrong with the recipe, the data or the model, before any training; where there are several processes
-    all raise the same.
+    ``arithmetic`` is that of a run that goes on; for a new one this machine is measured. ``shared`` holds what other
+    runs have read. Raises an InputError that names what is wrong with the recipe, the data or the model, before any
+    training; where there are several processes all raise the same.
     """
     processes = join()
-    opened, decided = processes.together(lambda: _open(recipe))
+    opened, decided = processes.together(lambda: _open(recipe, shared or Shared()))
     if arithmetic is None:
         # Rows of like length stand together, so nearly all batches are shorter than this.
         long = int(np.quantile(opened.examples["train"].lengths, LONG))
@@ -132,12 +132,12 @@ def prepare(recipe: Recipe, arithmetic: Arithmetic | None = None) -> Prepared:
     return replace(opened, values=values, choices=choices, arithmetic=arithmetic)
 
 
-def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
+def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
     """All but the arithmetic, and what was inferred; there are no choices yet."""
     limit_kernel_caches()
     device = choose_device()
     cache_limit()
-    splits, columns, task_name, task, decided = intake(recipe)
+    splits, columns, task_name, task, decided = shared.intake(recipe)
     _check_metric(recipe, task)
     torch.manual_seed(recipe.seed)
     asked = _asked(recipe)
@@ -158,7 +158,7 @@ def _open(recipe: Recipe) -> tuple[Prepared, list[Choice]]:
         task, measured = task.measured(splits["train"], columns, loaded)
         decided += measured
     values["training"]["metric"] = recipe.training.metric or task.metric
-    examples = {name: task.encode(rows, columns, loaded.processor) for name, rows in splits.items()}
+    examples = shared.examples(task, splits, columns, loaded)
     values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)
     values["task"] |= _set(catalog.settings(task))
     if "max_length" in catalog.settings(task):

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from whet import catalog
-from whet.core import Choice, Columns, Loaded, Rows
+from whet.core import Choice, Columns, Examples, Loaded, Rows
 from whet.data import columns as columns_of
 from whet.data.kinds import task_of
 from whet.data.source import read_splits
@@ -47,6 +47,8 @@ def intake(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Ch
             decided.append(Choice(f"data.{side}", len(splits[side]), "inferred", reason))
     shares = {"validation": data.validation_share, "test": data.test_share}
     shares = {side: share for side, share in shares.items() if side not in splits and share > 0}
+    if data.split_seed is not None and not shares:
+        raise RecipeError("data.split_seed: the data has its own sides, so nothing is split off; leave it out")
     task, about_task = task.fit_to(splits["train"], columns, to_split=bool(shares))
     splits, leaks = without_leaks(splits, columns)
     if shares:
@@ -54,7 +56,8 @@ def intake(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Ch
         # Texts to be written have no classes to spread evenly, and marked ones have many in every row.
         even = replace(columns, label=()) if isinstance(task, Generating | Marking) else columns
         validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
-        splits |= split(whole, even, validation=validation, test=test, seed=recipe.seed)
+        seed = recipe.seed if data.split_seed is None else data.split_seed
+        splits |= split(whole, even, validation=validation, test=test, seed=seed)
         decided += [
             Choice(f"data.{side}_share", share, "inferred", f"no {side} file: {len(splits[side])} of {len(whole)} rows")
             for side, share in shares.items()
@@ -107,3 +110,33 @@ def wanted_changes(recipe: Recipe) -> dict[str, Any]:
     if "word_list" in wanted:
         wanted["word_list"] = str(Path(wanted["word_list"]).resolve())
     return wanted
+
+
+Intake: TypeAlias = tuple[dict[str, Rows], Columns, str, Task, list[Choice]]
+
+
+class Shared:
+    """What several runs on the same rows read once, for all: the rows, and what a model reads of them."""
+
+    def __init__(self) -> None:
+        self._intakes: dict[str, Intake] = {}
+        self._examples: dict[str, dict[str, Examples]] = {}
+
+    def intake(self, recipe: Recipe) -> Intake:
+        """As ``intake``."""
+        data = recipe.data
+        seed = recipe.seed if data.split_seed is None else data.split_seed
+        key = repr((data.model_copy(update={"split_seed": None}), recipe.task, seed))
+        if key not in self._intakes:
+            self._intakes[key] = intake(recipe)
+        splits, columns, name, task, decided = self._intakes[key]
+        return dict(splits), columns, name, task, list(decided)
+
+    def examples(self, task: Task, splits: Mapping[str, Rows], columns: Columns, loaded: Loaded) -> dict[str, Examples]:
+        """All sides as this model reads them."""
+        # Rows are told apart by the tables that they are: those of one intake are the same objects.
+        tables = [id(rows.columns) for rows in splits.values()]
+        key = repr((tables, columns, task, loaded.name, loaded.processor))
+        if key not in self._examples:
+            self._examples[key] = {side: task.encode(rows, columns, loaded.processor) for side, rows in splits.items()}
+        return dict(self._examples[key])

@@ -219,6 +219,8 @@ class Data(Section):
     """Encoding of csv and tsv files, such as cp949; utf-8 if not named."""
     delimiter: Annotated[str | None, BeforeValidator(_delimiter, json_schema_input_type=str | None)] = None
     """Character between the cells of csv files, or 'tab'; found in the header if not named."""
+    split_seed: int | None = Field(None, ge=0, lt=2**32)
+    """Seed by which rows are split off, so that runs with other seeds keep the same rows; `seed` if not named."""
     incomplete: Literal["refuse", "drop"] = "refuse"
     """What to do with rows without a text or a label."""
 

@@ -41,6 +41,8 @@ def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedP
         (["train", "--help"], 0),
         (["predict", "--help"], 0),
         (["combine", "--help"], 0),
+        (["compare", "--help"], 0),
+        (["compare", "reviews.csv", "--methods", "lorra"], 2),
         (["methods"], 0),
         (["methods", "--json"], 0),
         (["explain", "lora"], 0),
@@ -88,7 +90,17 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_help_names_every_verb_and_how_to_begin(whet: Whet) -> None:
     ended = whet("--help")
     assert ended.code == 0
-    for word in ("train", "resume", "evaluate", "predict", "combine", "methods", "explain", "whet train reviews.csv"):
+    for word in (
+        "train",
+        "compare",
+        "resume",
+        "evaluate",
+        "predict",
+        "combine",
+        "methods",
+        "explain",
+        "whet train reviews.csv",
+    ):
         assert word in ended.out
     assert whet("-h").out == ended.out
 
@@ -99,7 +111,7 @@ def test_without_a_verb_there_is_help(whet: Whet) -> None:
     assert "Commands:" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("verb", ["train", "resume", "evaluate", "predict", "combine", "methods", "explain"])
+@pytest.mark.parametrize("verb", ["train", "compare", "resume", "evaluate", "predict", "combine", "methods", "explain"])
 def test_every_option_of_every_verb_is_explained(whet: Whet, verb: str) -> None:
     lines = whet(verb, "--help").out.splitlines()
     for line in lines:

@@ -136,7 +136,18 @@ def test_an_interrupted_run_says_how_to_go_on(recipe: dict[str, Any], tmp_path: 
 
 
 def test_the_public_surface_is_what_was_promised() -> None:
-    assert sorted(whet.__all__) == ["Adapters", "Recipe", "Run", "combine", "explain", "methods", "resume", "train"]
+    assert sorted(whet.__all__) == [
+        "Adapters",
+        "Compared",
+        "Recipe",
+        "Run",
+        "combine",
+        "compare",
+        "explain",
+        "methods",
+        "resume",
+        "train",
+    ]
     assert all(name in dir(whet) for name in whet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         vars(whet)["__getattr__"]("trian")

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from whet.cli.combine import combine
+from whet.cli.compare import compare
 from whet.cli.evaluate import evaluate
 from whet.cli.explain import explain
 from whet.cli.methods import methods
@@ -58,7 +59,7 @@ def _root(
         raise RecipeError(f"'whet {context.invoked_subcommand}' works in one process; start it without torchrun")
 
 
-for verb in (train, resume, evaluate, predict, combine, methods, explain):
+for verb in (train, compare, resume, evaluate, predict, combine, methods, explain):
     app.command(verb.__name__)(verb)
 
 

@@ -1,6 +1,6 @@
 """What a run needs, with nothing left open: the engine sees values and protocols, never a recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from whet.core import Batch, Examples, Parts, Stage
+from whet.core import Batch, Examples, Kept, Parts, Stage
 from whet.data.augment.draws import draws
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import ALONE, Processes
@@ -90,6 +90,8 @@ class Job:
     stop: StopRequest = field(default_factory=StopRequest)
     processes: Processes = ALONE
     """Those that take each step together."""
+    observe: Callable[[int, Kept], None] | None = None
+    """Told at each evaluation after which step it is and what the model says about the validation rows."""
 
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         """Training rows as the model reads them in an epoch."""

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whet.core import Batch, Mask, Scores
+from whet.core import Batch, Kept, Mask, Scores
 from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.anchor import Anchor
@@ -44,7 +44,7 @@ from whet.engine.finale import try_average, try_mixes
 from whet.engine.job import Job
 from whet.engine.kernels import Kernels, round_frozen
 from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace, tables
-from whet.engine.predict import score
+from whet.engine.predict import predict, scores_of
 from whet.engine.rows import RowAdamW
 from whet.engine.schedule import pace, stage_ends
 from whet.engine.shares import SharedGradients, seed_of
@@ -138,6 +138,7 @@ class _Run:
         self.modes: list[tuple[nn.Module, bool]] = []
         self.cached: Cached | None = None
         self.tables: frozenset[int] = frozenset()
+        self.said: Kept = None
         self.rounded: dict[int, Tensor] = {}
         job.model.to(job.device)
         held = self.every_mask - frozenset(job.parts.fresh)
@@ -325,6 +326,8 @@ class _Run:
         else:
             progress.stale += 1
         progress.plateau.observe(best, self.job.settings.schedule)
+        if self.job.observe is not None:
+            self.job.observe(progress.step, self.said)
         seconds = time.perf_counter() - started
         return Evaluated(progress.step, progress.step / self.steps_per_epoch, scores, best, seconds)
 
@@ -335,7 +338,9 @@ class _Run:
         try:
             with job.arithmetic.active(job.device):
                 forward = partial(self._forward, "validation")
-                scores = score(job.model, job.task, job.validation, job.device, forward, job.processes)
+                found = predict(job.model, job.task, job.validation, job.device, forward, job.processes)
+            scores = scores_of(found, job.task, job.validation)
+            self.said = found.values if job.observe else None
         except FloatingPointError as error:
             raise self._diverged(self.progress.step, f"model has diverged ({error})") from error
         if metric not in scores:

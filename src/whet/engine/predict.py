@@ -96,7 +96,11 @@ def score(
     processes: Processes = ALONE,
 ) -> Scores:
     """All metrics of the task on labelled examples, and their mean loss."""
-    predictions = predict(model, task, examples, device, forward, processes)
+    return scores_of(predict(model, task, examples, device, forward, processes), task, examples)
+
+
+def scores_of(predictions: Predictions, task: Task, examples: Examples) -> Scores:
+    """All metrics of the task for predictions on these examples, and their mean loss."""
     scores = task.score(predictions.values, examples)
     return scores if predictions.loss is None else {**scores, "loss": predictions.loss}
 

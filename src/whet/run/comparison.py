@@ -9,6 +9,7 @@ The file is written anew after each thing that happens, so whoever was interrupt
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -123,6 +124,8 @@ class Comparison:
     seconds: float
     verdict: Verdict | None = None
     """None until it has finished."""
+    rungs_decided: int = 0
+    """After how many rungs it was decided who goes on."""
 
 
 def write(folder: Path, comparison: Comparison) -> None:
@@ -141,3 +144,24 @@ def read(folder: Path) -> Comparison:
         raise RunFolderError(f"{folder} is not a comparison: it has no {COMPARISON}") from None
     except (OSError, ValidationError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from None
+
+
+def unbeaten(comparison: Comparison) -> list[str]:
+    """Baselines that the best candidate does not beat by more than noise; all of them before there is a verdict."""
+    known = {
+        name: scores[comparison.metric] for name, scores in comparison.baselines.items() if comparison.metric in scores
+    }
+    if comparison.verdict is None:
+        return list(known)
+    return not_beaten(comparison.verdict.scores[comparison.verdict.best], known, comparison.more_is_better)
+
+
+def not_beaten(best: Interval, baselines: Mapping[str, float], more_is_better: bool) -> list[str]:
+    """Baselines whose score is not below that of the best by more than noise.
+
+    A baseline's error is taken to be as large as that of the best, and independent of it, so its difference from the
+    best has the square root of 2 times the error. As both are measured on the same rows the true error is smaller.
+    """
+    sign = 1 if more_is_better else -1
+    needed = (best.high - best.low) / 2 * 2**0.5
+    return [name for name, value in baselines.items() if sign * (best.value - value) <= needed]

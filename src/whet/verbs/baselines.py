@@ -45,9 +45,7 @@ def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
     assert prepared.task.problem is not None
     classes = len(prepared.values["task"].get("labels") or [])
     if isinstance(prepared.task, ReadingFiles):
-        few = np.arange(len(train))
-        if len(few) > LEARNED:
-            few = np.sort(np.random.default_rng(prepared.settings.seed).choice(few, LEARNED, replace=False))
+        few = _learned(prepared)
         seen, new = _features(prepared, (train, few), (test, np.arange(len(test))))
         return of_features(prepared.task.problem, seen, train.targets, new, test.targets, classes=classes, learned=few)
     return of_classes(
@@ -132,3 +130,26 @@ def _known(prepared: Prepared) -> int:
 
 def _texts(rows: Rows, columns: tuple[str, ...]) -> list[str]:
     return [" ".join(map(str, texts)) for texts in zip(*(rows.columns[name] for name in columns), strict=True)]
+
+
+def probe(prepared: Prepared, measured: str) -> dict[str, Scores]:
+    """Scores of a linear model over what the frozen body returns; none where answers are not classes or a number."""
+    train, test = prepared.examples["train"], prepared.examples[measured]
+    problem = prepared.task.problem
+    if problem not in ("single_label", "multi_label", "regression"):
+        return {}
+    assert isinstance(train.targets, np.ndarray)
+    assert isinstance(test.targets, np.ndarray)
+    few = _learned(prepared)
+    seen, new = _features(prepared, (train, few), (test, np.arange(len(test))))
+    classes = len(prepared.values["task"].get("labels") or [])
+    known = of_features(problem, seen, train.targets, new, test.targets, classes=classes, learned=few)
+    return {name: scores for name, scores in known.items() if name == "features"}
+
+
+def _learned(prepared: Prepared) -> np.ndarray:
+    """The training rows that a model over features learns from."""
+    few = np.arange(len(prepared.examples["train"]))
+    if len(few) <= LEARNED:
+        return few
+    return np.sort(np.random.default_rng(prepared.settings.seed).choice(few, LEARNED, replace=False))

@@ -3,7 +3,8 @@
 import itertools
 import re
 import shutil
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import join, let_go, peak_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
-from whet.engine.predict import flat, predict
+from whet.engine.predict import flat, predict, scores_of
 from whet.engine.state import Checkpoint, newest
 from whet.errors import RunError, RunFolderError
 from whet.events import Averaged, Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
+from whet.intake import Shared
 from whet.model.log_mel import FRONTEND
 from whet.model.save import save
 from whet.protocols import Generating, Quantising, ReadingFiles
@@ -58,16 +60,21 @@ class Session:
         self.checkpoint = checkpoint
         self.stop = StopRequest()
         self.interrupted: str | None = None
+        self.said: Kept = None
+        """What the finished model says about the rows that it was measured on."""
         self._seconds = seconds
         self._finished: Finished | None = None
 
     @classmethod
-    def start(cls, recipe: Recipe, out: Path | None) -> "Session":
-        """A new run; its folder holds the resolved recipe when this returns."""
+    def start(cls, recipe: Recipe, out: Path | None, shared: Shared | None = None) -> "Session":
+        """A new run; its folder holds the resolved recipe when this returns.
+
+        What it reads is taken from ``shared`` where another run has read it.
+        """
         processes = join()
         if out is not None:
             processes.on_main(lambda: RunFolder.refuse_existing(out))
-        prepared = prepare(recipe)
+        prepared = prepare(recipe, shared=shared)
         parts = prepared.parts
         trainable = parts.count(frozenset().union(*(stage.mask for stage in prepared.stages)))
         # Three checkpoints, as two stay while the next is written, each of weights, best weights and two moments.
@@ -76,11 +83,11 @@ class Session:
         return cls(RunFolder(path), prepared, None, 0.0)
 
     @classmethod
-    def resume(cls, path: Path) -> tuple["Session", list[str]]:
+    def resume(cls, path: Path, shared: Shared | None = None) -> tuple["Session", list[str]]:
         """An unfinished run and remarks about it; raises RunFolderError where it has finished or its data changed."""
         processes = join()
         folder, recipe, arithmetic, before = processes.together(lambda: _unfinished(path))
-        prepared = prepare(recipe, arithmetic)
+        prepared = prepare(recipe, arithmetic, shared)
         checkpoint, remarks = processes.together(lambda: _take_up(folder, prepared))
         step = checkpoint.progress.step if checkpoint else 0
         if len(set(processes.gather(step))) > 1:
@@ -121,11 +128,15 @@ class Session:
         seeded = partial(draws, prepared.settings.seed)
         return prepared.augmentation.illustrate(prepared.examples["train"], seeded, self.folder.path)
 
-    def events(self) -> Events:
-        """Train; every event is in the folder's log before it is yielded."""
+    def events(self, observe: Callable[[int, Kept], None] | None = None) -> Events:
+        """Train; every event is in the folder's log before it is yielded.
+
+        ``observe`` is told at each evaluation what the model says about the validation rows.
+        """
         checkpoint, self.checkpoint = self.checkpoint, None
+        job = replace(self.prepared.job(self.folder.checkpoints, self.stop), observe=observe)
         try:
-            yield from self._logged(fit(self.prepared.job(self.folder.checkpoints, self.stop), checkpoint))
+            yield from self._logged(fit(job, checkpoint))
         finally:
             self.folder.close_log()
 
@@ -141,14 +152,24 @@ class Session:
                 self.interrupted = f"stopped after step {event.step} ({event.reason})"
             yield event
 
-    def finish(self) -> Results:
+    def finish(self, known: Mapping[str, Scores] | None = None) -> Results:
         """Measure the test rows and the baselines, and write model, metrics, predictions and card.
 
-        The main process does so, the others wait for it.
+        ``known`` are the baselines where another run on the same rows has measured them. The main process does so, the
+        others wait for it.
         """
-        return join().on_main(self._finish)
+        return join().on_main(lambda: self._finish(known))
 
-    def _finish(self) -> Results:
+    def leave(self, scores: Scores, step: int, reason: str) -> None:
+        """End after an evaluation before the last step, and keep the weights as they are; no test row is looked at.
+
+        The generator of ``events`` has to be closed.
+        """
+        save(self.prepared.model, self.prepared.loaded.processor, self.folder.model)
+        self._conclude(scores, {}, {}, {"best_step": step, "trained_share": 1.0, "dropped": reason})
+        let_go(self.prepared.model)
+
+    def _finish(self, known: Mapping[str, Scores] | None) -> Results:
         assert self._finished is not None
         prepared, splits = self.prepared, self.prepared.splits
         save(prepared.model, prepared.loaded.processor, self.folder.model)
@@ -162,37 +183,46 @@ class Session:
         # Nobody asks the trained model any more: the saved one is opened in its place.
         let_go(prepared.model)
         self._check_reload(predictions.values, prepared.examples[measured].lengths, splits[measured])
-        scores = prepared.task.score(predictions.values, prepared.examples[measured])
-        if predictions.loss is not None:
-            scores["loss"] = predictions.loss
+        self.said = predictions.values
+        scores = scores_of(predictions, prepared.task, prepared.examples[measured])
         samples = self._samples(rows, answered)
         _write_predictions(rows, answered, self.folder.path / run_folder.PREDICTIONS)
-        parts = prepared.parts
+        metrics = self._conclude(
+            {**self._finished.scores, **(compared if measured == "validation" else {})},
+            {**scores, **compared} if measured == "test" else {},
+            baselines(prepared, measured) if known is None else known,
+            {"best_step": self._finished.best_step, "trained_share": self._finished.share},
+        )
+        return self._results(metrics, samples)
+
+    def _conclude(
+        self, validation: Scores, test: Scores, known: Mapping[str, Scores], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write the metrics and the card; the model is in its folder."""
+        prepared, parts = self.prepared, self.prepared.parts
         metrics = {
-            "validation": {**self._finished.scores, **(compared if measured == "validation" else {})},
-            "test": {**scores, **compared} if measured == "test" else {},
-            "baselines": baselines(prepared, measured),
-            "best_step": self._finished.best_step,
-            "trained_share": self._finished.share,
+            "validation": validation,
+            "test": test,
+            "baselines": dict(known),
+            **more,
             "seconds": round(self._seconds, 2),
             "peak_memory_bytes": peak_memory(prepared.device),
             "trainable_parameters": parts.count(frozenset().union(*(stage.mask for stage in prepared.stages))),
             "total_parameters": parts.count(frozenset(parts.parameters)),
         }
-        quantised = isinstance(prepared.method, Quantising)
         text = card(
             prepared.values,
             metrics,
             _data(prepared),
             adapter=prepared.method.keeps_base,
-            quantised=quantised,
+            quantised=isinstance(prepared.method, Quantising),
             patches=(self.folder.model / FRONTEND).is_file(),
         )
         self.folder.write_text(run_folder.CARD, text)
         self.folder.write(run_folder.METRICS, metrics)
-        # The best weights are in the model folder now, on the disk, and read back.
+        # The weights are in the model folder now.
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
-        return self._results(metrics, samples)
+        return metrics
 
     def _answers(self, values: Kept, measured: str) -> tuple[Rows, list[Answer], Scores]:
         """Answers, the rows that they are for, and how texts that were written compare with those of the rows."""

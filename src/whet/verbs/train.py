@@ -72,7 +72,7 @@ def watch(session: Session, console: Console) -> Run:
     """Let a session run to its end and show it; raises InterruptedRunError where the user stops it."""
     with (
         terminal.Progress(console, session.metric) as progress,
-        _stoppable(session.stop),
+        stoppable(session.stop),
         closing(session.events()) as events,
     ):
         for event in events:
@@ -93,7 +93,7 @@ def _told(choices: Sequence[Choice]) -> list[Choice]:
 
 
 @contextmanager
-def _stoppable(stop: StopRequest) -> Iterator[None]:
+def stoppable(stop: StopRequest) -> Iterator[None]:
     """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after the present step; the second one stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

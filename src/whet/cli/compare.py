@@ -1,0 +1,88 @@
+"""whet compare"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OWN = "own"
+"""Stands for each method's own learning rate."""
+
+
+def compare(  # noqa: PLR0913  # an option each
+    source: Annotated[
+        str | None, typer.Argument(help="A data file, a folder, hub:owner/name, or a recipe (.yaml).")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", "--method", help="Such as full,lora,head; the usual ones if not named.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", "--model", help="Folders or names on a hub, such as a,b.")
+    ] = None,
+    rates: Annotated[
+        str | None, typer.Option(help="Learning rates, such as 1e-4,1e-3,own; each method's own if not named.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each candidate, with different seeds.")] = 1,
+    budget: Annotated[
+        str | None, typer.Option(help="What each gets, 375steps or 3epochs, or what all get together, 20m.")
+    ] = None,
+    exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Drop nobody on the way.")] = False,
+    task: Annotated[str | None, typer.Option(help="Kind of problem; inferred if not named.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder; one below runs/ if not named.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any value of the recipe, as training.epochs=5.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the comparison as JSON; progress goes to stderr.")
+    ] = False,
+) -> None:
+    """Let methods, models and learning rates race, and say which is best.
+
+    All get the same budget and the same rows. Whoever falls behind clearly is dropped on the way; the others are
+    measured once on the test rows, beside baselines, and the verdict says whether the best leads by more than noise.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from whet import recipe as recipes
+    from whet.errors import RecipeError
+
+    if (source is None) == (resume is None):
+        raise RecipeError("name a data file or a recipe to compare on, or a folder to go on with: --resume FOLDER")
+    console = Console(stderr=as_json, quiet=quiet)
+    raw = recipes.plain(source or "")
+    if task is not None and task != recipes.name_of(raw.get("task")):
+        raw["task"] = task
+    recipes.assign(raw, assignments or [])
+    learning_rates = _numbers(rates)
+    if source is not None:
+        # Mistakes are told before the seconds that torch takes to load.
+        from whet.verbs.candidates import Asked, budget_of, entrants
+
+        entrants(Asked(raw, _names(methods), _names(models), learning_rates, seeds, budget_of(budget), exhaustive))
+    from whet.cli.output import print_json
+    from whet.verbs import compare as verb
+
+    if resume is not None:
+        compared = verb.go_on(resume, console)
+    else:
+        asked = verb.ask(raw, _names(methods), _names(models), learning_rates, seeds, budget, exhaustive)
+        compared = verb.run(asked, out, console)
+    if as_json:
+        print_json({"folder": str(compared.folder), **asdict(compared.comparison)})
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
+
+
+def _numbers(given: str | None) -> list[float | None]:
+    from whet.errors import RecipeError
+
+    try:
+        return [None if number == OWN else float(number) for number in _names(given)]
+    except ValueError:
+        raise RecipeError(f"--rates: '{given}' are no numbers; write them as 1e-4,1e-3,own") from None

@@ -1,0 +1,75 @@
+"""Successive halving: who goes on training, and for how long.
+
+Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (arXiv
+1502.07943). All train for a first part of their steps, are scored on the same validation rows, and most are dropped;
+the others go on from where they stopped. Scores are noisy, so whoever is not clearly worse stays. Knows no model and no
+file.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SHARES = (1 / 8, 1 / 4, 1 / 2)
+"""Parts of its steps after which a candidate is looked at."""
+
+KEPT = 1 / 4
+"""Share of the candidates that goes on in any case, rounded up."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a candidate is behind the leader, on the same rows."""
+
+    behind: float
+    """In the metric, so that more is worse."""
+    error: float
+    """Standard error of that difference."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who goes on after a rung."""
+
+    kept: tuple[str, ...]
+    """The best first."""
+    dropped: tuple[str, ...]
+
+
+def rungs(steps: int, every: int | None = None) -> tuple[int, list[int]]:
+    """Steps between two evaluations, and the steps after which candidates are looked at, the last one left out.
+
+    Those are the ``SHARES`` of all ``steps``, at evaluations of the run itself, so being looked at changes nothing.
+    ``every`` is how many steps the user wants between two evaluations. A rung that would fall on another, or on the
+    end, is left out.
+    """
+    apart = every or max(1, int(steps * SHARES[0]))
+    at = (
+        math.ceil(share * steps / apart - 1e-9) * apart if every else round(share / SHARES[0]) * apart
+        for share in SHARES
+    )
+    return apart, sorted({step for step in at if 0 < step < steps})
+
+
+def decide(gaps: Mapping[str, Gap], most: int | None = None) -> Decision:
+    """Drop the slowest learners.
+
+    ``gaps`` holds every candidate; the leader has a gap of 0. Candidates are ranked by how far they are behind. The
+    first ``KEPT`` of them, rounded up, go on. So does everyone who is behind the leader by one standard error of the
+    paired difference or less: such a one may well be ahead. Where there is time for ``most`` candidates only, the rest
+    of those stays behind after all.
+    """
+    ranked = sorted(gaps, key=lambda name: gaps[name].behind)
+    sure = math.ceil(KEPT * len(ranked))
+    kept = [name for place, name in enumerate(ranked) if place < sure or gaps[name].behind <= gaps[name].error]
+    kept = kept if most is None else kept[: max(most, sure)]
+    return Decision(tuple(kept), tuple(name for name in ranked if name not in kept))
+
+
+def rounds(candidates: int, steps: int, at: Sequence[int]) -> list[tuple[int, int]]:
+    """How many candidates take how many steps in each round, if nobody is saved by the standard error."""
+    planned, before = [], 0
+    for rung in (*at, steps):
+        planned.append((candidates, rung - before))
+        candidates, before = max(1, math.ceil(KEPT * candidates)), rung
+    return planned

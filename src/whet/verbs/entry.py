@@ -1,0 +1,191 @@
+"""Who takes part in a comparison, with their runs, and for how long each trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from whet.build import Prepared, prepare
+from whet.engine.arithmetic import Arithmetic
+from whet.engine.device import let_go, used_memory
+from whet.engine.job import StopRequest
+from whet.errors import InputError, ModelError, RecipeError, WhetError
+from whet.evaluate.halving import SHARES, rounds, rungs
+from whet.intake import Shared, own_sides
+from whet.model.locate import EMBEDDED
+from whet.report.writing import duration
+from whet.run.comparison import CANDIDATES, Attempt, Candidate, Comparison, State
+from whet.verbs import candidates
+from whet.verbs.candidates import Asked, Entrant
+from whet.verbs.contender import Contender, measured
+from whet.verbs.pace import pace
+
+ENDING = 0.15
+"""Share of a time budget that is kept for measuring the finalists and for the baselines."""
+
+
+@dataclass
+class Player:
+    """A candidate with its runs."""
+
+    entrant: Entrant
+    runs: dict[int, Contender]
+    """By seed."""
+    steps: int
+    """That each of its runs takes, if it is not dropped."""
+    rungs: list[int]
+    """Steps after which it is looked at."""
+    trainable: int = 0
+    total: int = 0
+    stored_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return self.entrant.name
+
+    @property
+    def alive(self) -> bool:
+        """Whether none of its runs was dropped or failed."""
+        return all(run.attempt.state in ("waiting", "running", "finished") for run in self.runs.values())
+
+    @property
+    def seconds(self) -> float:
+        """What it took so far, all seeds together."""
+        return sum(run.attempt.seconds for run in self.runs.values())
+
+    def end(self, state: State, reason: str) -> None:
+        """Let those of its runs that have not ended yet end like this."""
+        for run in self.runs.values():
+            if run.attempt.state in ("waiting", "running"):
+                run.attempt = replace(run.attempt, state=state, reason=reason)
+
+    def count(self, prepared: Prepared) -> None:
+        """Note how much of it trains."""
+        masks = (stage.mask for stage in prepared.stages)
+        self.trainable = prepared.parts.count(frozenset().union(*masks))
+        self.total = prepared.parts.count(frozenset(prepared.parts.parameters))
+
+    @property
+    def known(self) -> Candidate:
+        """As the comparison's folder has it."""
+        return Candidate(
+            name=self.name,
+            method=self.entrant.method,
+            model=self.entrant.model or EMBEDDED,
+            settings=self.entrant.settings,
+            attempts=[run.attempt for run in self.runs.values()],
+            trainable=self.trainable,
+            total=self.total,
+            stored_bytes=self.stored_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Field:
+    """All who take part, and what they have in common."""
+
+    players: list[Player]
+    survey: Prepared
+    """The first of them that could be prepared; its model is spent."""
+    rows: dict[str, int]
+    side: Literal["test", "validation"]
+    """Where finalists are measured."""
+    budget: str
+    """In words."""
+    seconds: float
+    """That a whole run of any candidate may take; 0 where steps are counted."""
+
+
+def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared, stop: StopRequest) -> Field:
+    """Read the data and decide how long everybody trains; ``before`` is what was known at an interruption.
+
+    Raises an InputError where the data, or all of the models, cannot be used.
+    """
+    entered = candidates.entrants(asked)
+    splits, *_, decided = shared.intake(entered[0].recipe(0, split_off=False))
+    split_off = own_sides(splits, decided) != set(splits)
+    survey = _look(entered, shared)
+    settings = survey.settings
+    a_pass = -(-len(survey.examples["train"]) // settings.batch_size)
+    common, seconds = settings.steps or settings.epochs * a_pass, 0.0
+    steps = {one.name: common for one in entered}
+    words = f"{common:,} steps each"
+    if asked.budget.seconds is not None:
+        words = f"{duration(asked.budget.seconds)} in all, the same time each"
+        seconds = _each(asked, len(entered))
+        steps = _known_steps(before) or _timed(entered, seconds, shared)
+    idle = used_memory(survey.device)
+    players = []
+    for one in entered:
+        every, at = rungs(steps[one.name], settings.evaluate_every)
+        one.train(steps[one.name] if seconds else None, every, a_pass)
+        attempts = _attempts(one, before) or [
+            Attempt(seed, f"{CANDIDATES}/{one.name}/seed-{seed}", steps=steps[one.name]) for seed in range(asked.seeds)
+        ]
+        runs = {a.seed: Contender(one.recipe(a.seed, split_off), a, folder, shared, stop) for a in attempts}
+        for run in runs.values():
+            run.idle = idle
+        players.append(Player(one, runs, steps[one.name], at))
+        _recall(players[-1], before)
+    side = measured(splits)
+    return Field(players, survey, {name: len(rows) for name, rows in splits.items()}, side, words, seconds)
+
+
+def _look(entered: Sequence[Entrant], shared: Shared) -> Prepared:
+    """The first candidate that can be prepared."""
+    refused: InputError | None = None
+    for one in entered:
+        try:
+            # No step is taken, so nothing is measured.
+            prepared = prepare(one.recipe(0, split_off=False), Arithmetic(), shared)
+        except (ModelError, RecipeError) as error:
+            refused = refused or error
+            continue
+        let_go(prepared.model)
+        return prepared
+    assert refused is not None
+    raise refused
+
+
+def _each(asked: Asked, count: int) -> float:
+    """Seconds that a whole run may take, so that all rounds together take what was given."""
+    assert asked.budget.seconds is not None
+    # In thousandths of a run.
+    at = [] if asked.exhaustive else [round(1000 * share) for share in SHARES]
+    whole = sum(taking * steps for taking, steps in rounds(count, 1000, at)) / 1000
+    return (1 - ENDING) * asked.budget.seconds / (whole * asked.seeds)
+
+
+def _timed(entered: Sequence[Entrant], seconds: float, shared: Shared) -> dict[str, int]:
+    """Steps that each can take in that time; those that cannot be tried get as many as the slowest, and fail later."""
+    found: dict[str, int] = {}
+    for one in entered:
+        try:
+            found[one.name] = pace(prepare(one.recipe(0, split_off=False), None, shared), 8).steps(seconds)
+        except (WhetError, RuntimeError):
+            continue
+    fewest = min(found.values(), default=0)
+    if fewest < 1 / SHARES[0]:
+        slowest = next((name for name, steps in found.items() if steps == fewest), entered[0].name)
+        raise RecipeError(
+            f"--budget: leaves {duration(seconds)} for each run, in which '{slowest}' takes {fewest} steps; give more "
+            "time, or compare fewer"
+        )
+    return {one.name: found.get(one.name, fewest) for one in entered}
+
+
+def _attempts(one: Entrant, before: Comparison | None) -> list[Attempt]:
+    return next((known.attempts for known in (before.candidates if before else []) if known.name == one.name), [])
+
+
+def _known_steps(before: Comparison | None) -> dict[str, int]:
+    return {known.name: known.attempts[0].steps for known in before.candidates} if before else {}
+
+
+def _recall(player: Player, before: Comparison | None) -> None:
+    for known in before.candidates if before else []:
+        if known.name == player.name:
+            player.trainable, player.total, player.stored_bytes = known.trainable, known.total, known.stored_bytes

@@ -1,0 +1,166 @@
+"""From what models said about the same rows to a verdict: which is best, by how much more than noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from whet.core import Examples, Kept, Ragged, Scores
+from whet.data.transcripts import SpokenClips
+from whet.errors import RunFolderError
+from whet.evaluate.compare import RESAMPLES, Estimate, Sample, difference, mcnemar, mean
+from whet.evaluate.halving import Gap
+from whet.metrics import SMALLEST_PROBABILITY
+from whet.protocols import Task
+from whet.run.comparison import Against, Interval, Verdict, not_beaten
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate that came to the end."""
+
+    name: str
+    samples: Mapping[int, Sample]
+    """By seed, on the measured rows."""
+    seconds: float
+    """What it took, all seeds together."""
+
+
+# --- what one run scores ------------------------------------------------------------------------------------------
+
+
+def sample_of(task: Task, metric: str, said: Kept, examples: Examples, told: Scores) -> Sample:
+    """A run's score on some rows, and on rows drawn anew from them; ``told`` are its scores as they were measured.
+
+    A metric that cannot be computed from what was said, such as the loss of tags, has no other rows than these.
+    """
+    right = _right(task, said, examples)
+    values = _by_row(task, metric, said, examples, right)
+    if values is not None:
+        return Sample.of_rows(values, right)
+    if metric == "loss" and task.problem in ("next_token", "target_text"):
+        return Sample.of_score(len(said), lambda rows: float(said[rows, 0].sum() / said[rows, 1].sum()))
+    if metric not in task.score(said, examples):
+        return Sample(told[metric], np.full(RESAMPLES, told[metric]), right)
+
+    def score(rows: np.ndarray) -> float:
+        values = said.take(rows) if isinstance(said, Ragged) else said[rows]
+        # Rows drawn anew may not define the metric: they may be of one class only.
+        return task.score(values, _part(examples, rows)).get(metric, told[metric])
+
+    return Sample.of_score(len(examples), score, right)
+
+
+def _right(task: Task, said: Kept, examples: Examples) -> np.ndarray | None:
+    if task.problem == "single_label":
+        return np.asarray(said.argmax(axis=1) == examples.targets)
+    if task.problem == "multi_label":
+        return np.asarray(((said >= 0.5) == (examples.targets == 1)).all(axis=1))
+    return None
+
+
+def _by_row(task: Task, metric: str, said: Kept, examples: Examples, right: np.ndarray | None) -> np.ndarray | None:
+    """(N,) values of which the metric is the mean; None where it is no mean over rows."""
+    targets = examples.targets
+    match task.problem, metric:
+        case ("single_label", "accuracy") | ("multi_label", "subset_accuracy"):
+            return right
+        case "single_label", "log_loss" | "loss":
+            assert isinstance(targets, np.ndarray)
+            values: np.ndarray = -np.log(said[np.arange(len(targets)), targets].clip(SMALLEST_PROBABILITY, 1.0))
+            return values
+        case "regression", "mean_squared_error" | "loss":
+            return np.square(said - targets)
+        case "regression", "mean_absolute_error":
+            return np.abs(said - targets)
+    return None
+
+
+def _part(examples: Examples, rows: np.ndarray) -> Examples:
+    """What scores need of these rows."""
+    targets = examples.targets
+    if isinstance(targets, Ragged):
+        targets = targets.take(rows)
+    elif targets is not None:
+        targets = targets[rows]
+    beside = {name: values.take(rows) for name, values in examples.beside.items()}
+    part = replace(examples, inputs={}, targets=targets, lengths=examples.lengths[rows], beside=beside)
+    if isinstance(part, SpokenClips):
+        return replace(part, references=tuple(part.references[row] for row in rows))
+    return part
+
+
+def write_sample(path: Path, sample: Sample) -> None:
+    """Keep a sample in a file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"score": np.array(sample.score), "draws": sample.draws}
+    if sample.right is not None:
+        arrays["right"] = sample.right
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    part.replace(path)
+
+
+def read_sample(path: Path) -> Sample | None:
+    """A sample that was kept; None where there is none. Raises RunFolderError where the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            right = arrays.get("right")
+            return Sample(float(arrays["score"]), arrays["draws"], right)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError) as error:
+        raise RunFolderError(
+            f"{path} is damaged: {error}; delete it, and its run goes on from its checkpoint"
+        ) from None
+
+
+# --- who is ahead -------------------------------------------------------------------------------------------------
+
+
+def gaps(samples: Mapping[str, Sequence[Sample]], more_is_better: bool) -> dict[str, Gap]:
+    """How far every candidate is behind the leader on the validation rows."""
+    sign = 1 if more_is_better else -1
+    leader = max(samples, key=lambda name: sign * mean(samples[name]).value)
+    found = {}
+    for name, own in samples.items():
+        apart = difference(samples[leader], own)
+        found[name] = Gap(sign * apart.value, apart.error)
+    return found
+
+
+def judge(finalists: Sequence[Finalist], baselines: Mapping[str, Scores], metric: str, more_is_better: bool) -> Verdict:
+    """The verdict on the finalists; there is one at least."""
+    sign = 1 if more_is_better else -1
+    estimates = {one.name: mean(list(one.samples.values())) for one in finalists}
+    best = max(finalists, key=lambda one: sign * estimates[one.name].value)
+    against = [_against(best, one, sign) for one in finalists if one is not best]
+    level = [best, *(one for one in finalists if any(a.same for a in against if a.candidate == one.name))]
+    known = {name: scores[metric] for name, scores in baselines.items() if metric in scores}
+    return Verdict(
+        best=best.name,
+        clear=not any(one.same for one in against),
+        cheapest=min(level, key=lambda one: one.seconds).name,
+        scores={name: _interval(estimate) for name, estimate in estimates.items()},
+        against=against,
+        beats_baselines=not not_beaten(_interval(estimates[best.name]), known, more_is_better),
+        findings=[],
+    )
+
+
+def _against(best: Finalist, other: Finalist, sign: int) -> Against:
+    seeds = sorted(best.samples.keys() & other.samples.keys())
+    ours, theirs = ([one.samples[seed] for seed in seeds] for one in (best, other))
+    apart = difference(ours, theirs)
+    ahead = apart if sign > 0 else Estimate(-apart.value, apart.error, -apart.high, -apart.low)
+    # A difference whose error is not known tells nothing.
+    same = ahead.low <= 0 or ahead.error == 0
+    return Against(other.name, _interval(ahead), mcnemar(ours, theirs), same)
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(estimate.value, estimate.low, estimate.high)

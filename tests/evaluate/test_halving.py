@@ -1,0 +1,56 @@
+"""Who goes on, and for how long."""
+
+import pytest
+
+from whet.evaluate.halving import Gap, decide, rounds, rungs
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "expected"),
+    [
+        (1299, None, (162, [162, 324, 648])),
+        (8, None, (1, [1, 2, 4])),
+        (4, None, (1, [1, 2])),
+        (1, None, (1, [])),
+        # Evaluations that the user wants elsewhere: the first at or after each share.
+        (1000, 100, (100, [200, 300, 500])),
+        (1000, 400, (400, [400, 800])),
+        (100, 100, (100, [])),
+    ],
+)
+def test_rungs_are_evaluations_of_the_run_itself(
+    steps: int, every: int | None, expected: tuple[int, list[int]]
+) -> None:
+    apart, at = rungs(steps, every)
+    assert (apart, at) == expected
+    assert all(step % apart == 0 for step in at)
+
+
+def test_a_quarter_goes_on_and_all_others_that_may_be_ahead() -> None:
+    gaps = {
+        "leader": Gap(0.0, 0.0),
+        "second": Gap(0.05, 0.01),
+        "near": Gap(0.009, 0.01),
+        "edge": Gap(0.06, 0.06),
+        "far": Gap(0.07, 0.06),
+        "hopeless": Gap(0.3, 0.01),
+    }
+    decision = decide(gaps)
+    # Two of six in any case: the leader and 'near'. 'second' is nearer than 'edge', and surely behind.
+    assert decision.kept == ("leader", "near", "edge")
+    assert decision.dropped == ("second", "far", "hopeless")
+
+
+def test_nobody_within_one_standard_error_is_dropped() -> None:
+    gaps = {f"c{n}": Gap(n / 1000, 0.02) for n in range(20)}
+    assert decide(gaps).dropped == ()
+
+
+def test_time_that_is_up_is_stronger_than_doubt() -> None:
+    gaps = {f"c{n}": Gap(n / 1000, 0.02) for n in range(8)}
+    assert decide(gaps, most=3).kept == ("c0", "c1", "c2")
+    assert decide(gaps, most=0).kept == ("c0", "c1")
+
+
+def test_rounds_count_what_everybody_takes() -> None:
+    assert rounds(8, 800, [100, 200, 400]) == [(8, 100), (2, 100), (1, 200), (1, 400)]
