@@ -18,11 +18,26 @@ if TYPE_CHECKING:
     from whet.verbs.compare import Compared, compare
     from whet.verbs.explain import explain
     from whet.verbs.methods import methods
+    from whet.verbs.range_test import range_test
     from whet.verbs.resume import resume
     from whet.verbs.run import Run
     from whet.verbs.train import train
+    from whet.verbs.tune import tune
 
-__all__ = ["Adapters", "Compared", "Recipe", "Run", "combine", "compare", "explain", "methods", "resume", "train"]
+__all__ = [
+    "Adapters",
+    "Compared",
+    "Recipe",
+    "Run",
+    "combine",
+    "compare",
+    "explain",
+    "methods",
+    "range_test",
+    "resume",
+    "train",
+    "tune",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -34,8 +49,10 @@ _HOMES = {
     "Run": "whet.verbs.run",
     "explain": "whet.verbs.explain",
     "methods": "whet.verbs.methods",
+    "range_test": "whet.verbs.range_test",
     "resume": "whet.verbs.resume",
     "train": "whet.verbs.train",
+    "tune": "whet.verbs.tune",
 }
 
 # Adapters of whet's own kinds open with peft alone.

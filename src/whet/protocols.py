@@ -75,6 +75,14 @@ class Quantising(Protocol):
         ...
 
 
+@runtime_checkable
+class Tunable(Protocol):
+    """A method with options of its own that are worth searching."""
+
+    searched: ClassVar[Mapping[str, str]]
+    """Option to the values that a search tries, as one writes them behind ``--space method.OPTION=``."""
+
+
 class Task(Protocol):
     """A kind of problem: a frozen dataclass in ``tasks/<name>.py`` whose fields are its options."""
 

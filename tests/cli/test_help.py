@@ -24,6 +24,8 @@ print()
 print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
 
+VERBS = ["train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
+
 
 def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     source = str(Path(package.__file__).parents[1])
@@ -43,6 +45,10 @@ def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedP
         (["combine", "--help"], 0),
         (["compare", "--help"], 0),
         (["compare", "reviews.csv", "--methods", "lorra"], 2),
+        (["tune", "--help"], 0),
+        (["tune", "reviews.csv", "--method", "lora", "--space", "method.rank=0,8"], 2),
+        (["tune"], 2),
+        (["explain", "R001"], 0),
         (["methods"], 0),
         (["methods", "--json"], 0),
         (["explain", "lora"], 0),
@@ -93,6 +99,7 @@ def test_help_names_every_verb_and_how_to_begin(whet: Whet) -> None:
     for word in (
         "train",
         "compare",
+        "tune",
         "resume",
         "evaluate",
         "predict",
@@ -111,7 +118,9 @@ def test_without_a_verb_there_is_help(whet: Whet) -> None:
     assert "Commands:" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("verb", ["train", "compare", "resume", "evaluate", "predict", "combine", "methods", "explain"])
+@pytest.mark.parametrize(
+    "verb", ["train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
+)
 def test_every_option_of_every_verb_is_explained(whet: Whet, verb: str) -> None:
     lines = whet(verb, "--help").out.splitlines()
     for line in lines:

@@ -44,7 +44,15 @@ def stopped(recipe: dict[str, Any], out: Path, step: int) -> Console:
 
 def test_a_run_knows_its_scores_and_leaves_the_whole_folder(recipe: dict[str, Any], tmp_path: Path) -> None:
     run = whet.train(recipe, out=tmp_path / "run", quiet=True)
-    expected = {"recipe.yaml", "environment.json", "data.json", "events.jsonl", "model", "metrics.json"}
+    expected = {
+        "recipe.yaml",
+        "environment.json",
+        "data.json",
+        "findings.json",
+        "events.jsonl",
+        "model",
+        "metrics.json",
+    }
     assert {path.name for path in run.folder.iterdir()} == expected | {"predictions.parquet", "README.md"}
     assert run.metrics == json.loads((run.folder / "metrics.json").read_text())
     assert {"validation", "test", "baselines", "seconds", "peak_memory_bytes"} <= run.metrics.keys()
@@ -136,18 +144,8 @@ def test_an_interrupted_run_says_how_to_go_on(recipe: dict[str, Any], tmp_path: 
 
 
 def test_the_public_surface_is_what_was_promised() -> None:
-    assert sorted(whet.__all__) == [
-        "Adapters",
-        "Compared",
-        "Recipe",
-        "Run",
-        "combine",
-        "compare",
-        "explain",
-        "methods",
-        "resume",
-        "train",
-    ]
+    names = "Adapters Compared Recipe Run combine compare explain methods range_test resume train tune"
+    assert sorted(whet.__all__) == names.split()
     assert all(name in dir(whet) for name in whet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         vars(whet)["__getattr__"]("trian")

@@ -22,6 +22,7 @@ from whet.cli.methods import methods
 from whet.cli.predict import predict
 from whet.cli.resume import resume
 from whet.cli.train import train
+from whet.cli.tune import tune
 from whet.errors import RecipeError, WhetError
 
 TOGETHER = ("train", "resume")
@@ -59,7 +60,7 @@ def _root(
         raise RecipeError(f"'whet {context.invoked_subcommand}' works in one process; start it without torchrun")
 
 
-for verb in (train, compare, resume, evaluate, predict, combine, methods, explain):
+for verb in (train, compare, tune, resume, evaluate, predict, combine, methods, explain):
     app.command(verb.__name__)(verb)
 
 

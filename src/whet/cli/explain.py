@@ -6,10 +6,10 @@ import typer
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="A method, a task, or 'recipe'.")],
+    name: Annotated[str, typer.Argument(help="A method, a task, a check such as R001, or 'recipe'.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON schema of its options.")] = False,
 ) -> None:
-    """Explain a method, a task, or the recipe, with all options."""
+    """Explain a method, a task, a check, or the recipe, with all options."""
     from rich.console import Console
 
     from whet.cli.output import explanation, print_json

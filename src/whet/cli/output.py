@@ -70,7 +70,8 @@ def explanation(console: Console, found: Explanation) -> None:
     for paragraph in found.text.split("\n\n"):
         console.print(Text(" ".join(paragraph.split()) + "\n"))
     if not found.options:
-        console.print(Text(f"The {found.kind} '{found.name}' has no options.", style="dim"))
+        if found.kind != "check":
+            console.print(Text(f"The {found.kind} '{found.name}' has no options.", style="dim"))
         return
     console.print(Text("Options", style="bold"))
     for option in found.options:

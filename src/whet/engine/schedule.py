@@ -83,6 +83,9 @@ def course(schedule: Mapping[str, Any], progress: float) -> Pace:
             return Pace(_between(schedule["lowest"], 1.0, 1.0 - abs(2.0 * phase - 1.0)))
         case "one_cycle":
             return _one_cycle(schedule, progress)
+        case "exponential":
+            # Of a range test; a recipe cannot ask for it.
+            return Pace(schedule["lowest"] ** (1.0 - progress))
         case "slanted_triangular":
             cut, ratio = schedule["cut"], schedule["ratio"]
             height = progress / cut if progress < cut else 1.0 - (progress - cut) / (1.0 - cut)

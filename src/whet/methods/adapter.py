@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -51,6 +52,7 @@ class Adapter:
     """Factor s on what an adapter adds; without it 4 for 'parallel', else 1."""
 
     defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-3, schedule="linear", warmup=0.1)
+    searched: ClassVar[Mapping[str, str]] = {"reduction": "4,8,16,32,64"}
     keeps_base: ClassVar[bool] = True
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:

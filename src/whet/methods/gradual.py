@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -33,6 +34,7 @@ class Gradual(Selection):
     defaults: ClassVar[Defaults] = Defaults(
         learning_rate=1e-3, schedule="slanted_triangular", warmup=0.0, settled_steps=600, layer_decay=0.385
     )
+    searched: ClassVar[Mapping[str, str]] = {"unfreezing": "0.3,0.5,0.7"}
 
     def stages(self, parts: Parts) -> list[Stage]:
         """The head, then the head with ever more blocks, then everything."""

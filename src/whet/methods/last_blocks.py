@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -28,6 +29,7 @@ class LastBlocks(Selection):
     """How many blocks train, counted from the head. More costs time and memory and fits the data closer."""
 
     defaults: ClassVar[Defaults] = Defaults(learning_rate=2e-4, schedule="linear", warmup=0.1)
+    searched: ClassVar[Mapping[str, str]] = {"count": "1,2,3,4,6"}
 
     def stages(self, parts: Parts) -> list[Stage]:
         """One stage in which the last blocks, the final norm and the head train."""

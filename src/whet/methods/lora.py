@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -55,6 +56,7 @@ class Lora:
     where a model has no linear ones."""
 
     defaults: ClassVar[Defaults] = Defaults(learning_rate=6e-4, schedule="linear", warmup=0.1)
+    searched: ClassVar[Mapping[str, str]] = {"rank": "4,8,16,32,64", "alpha": "2*method.rank"}
     keeps_base: ClassVar[bool] = True
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:

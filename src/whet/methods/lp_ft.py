@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -30,6 +31,7 @@ class LpFt(Selection):
     """How many times faster the head learns while it trains alone."""
 
     defaults: ClassVar[Defaults] = Defaults(learning_rate=5e-5, schedule="linear", warmup=0.1, settled_steps=1300)
+    searched: ClassVar[Mapping[str, str]] = {"probing": "0.1,0.3,0.5"}
 
     def stages(self, parts: Parts) -> list[Stage]:
         """The head alone, then everything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -32,6 +33,7 @@ class PTuning(DeepPrefix):
 
     name: ClassVar[str] = "p_tuning"
     defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-2, schedule="linear", warmup=0.1)
+    searched: ClassVar[Mapping[str, str]] = {"length": "5,10,20,50,100"}
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
         """The model with learned keys and values; raises ModelError where no attention could read them."""

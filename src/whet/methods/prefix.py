@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -37,6 +38,7 @@ class Prefix(DeepPrefix):
 
     name: ClassVar[str] = "prefix"
     defaults: ClassVar[Defaults] = Defaults(learning_rate=1e-3, schedule="linear", warmup=0.1)
+    searched: ClassVar[Mapping[str, str]] = {"length": "5,10,20,50"}
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
         """The model with a prefix; raises ModelError where no attention could read it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -37,6 +38,7 @@ class Prompt(VirtualTokens):
 
     name: ClassVar[str] = "prompt"
     defaults: ClassVar[Defaults] = Defaults(learning_rate=5e-3, schedule="linear", warmup=0.1)
+    searched: ClassVar[Mapping[str, str]] = {"length": "5,10,20,50,100"}
 
     def attach(self, model: nn.Module, parts: Parts) -> nn.Module:
         """The model with virtual tokens; raises ModelError where its input is no row of tokens."""

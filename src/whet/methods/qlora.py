@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -53,6 +54,7 @@ class Qlora:
 
     # Between the paper's 2e-4 for 7 to 13 billion parameters, and what LoRA takes on small models here.
     defaults: ClassVar[Defaults] = Defaults(learning_rate=5e-4, schedule="linear", warmup=0.1)
+    searched: ClassVar[Mapping[str, str]] = {"rank": "4,8,16,32,64", "alpha": "2*method.rank"}
     keeps_base: ClassVar[bool] = True
 
     @property

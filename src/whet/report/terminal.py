@@ -16,12 +16,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from whet.core import Choice, Scores
+from whet.core import Choice, Finding, Scores
 from whet.errors import WhetError
 from whet.report.progress import Progress
 from whet.report.writing import count, duration, plain, score, share, size
 
-__all__ = ["Progress", "Results", "decisions", "illustration", "problems", "remark", "results"]
+__all__ = ["Progress", "Results", "decisions", "findings", "illustration", "problems", "remark", "results"]
 
 BASELINES = {
     "majority": "always the most frequent answer",
@@ -95,6 +95,19 @@ def decisions(console: Console, choices: Sequence[Choice]) -> None:
         paragraph = Text(plain(f"{reason}: {', '.join(values)}"), style="dim")
         console.print(Padding(paragraph, (0, 0, 0, 2)))
     console.print()
+
+
+def findings(console: Console, found: Sequence[Finding]) -> None:
+    """Print what looks wrong: what it is, what shows it, and the way out."""
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    for finding in found:
+        head = f"{finding.id} {finding.severity}: {finding.what}"
+        console.print(Text(plain(head), style=styles[finding.severity]), soft_wrap=True)
+        console.print(Padding(Text(plain(finding.evidence), style="dim"), (0, 0, 0, 2)))
+        console.print(Text(f"  {plain(finding.fix)}", style="cyan"), soft_wrap=True)
+    if found:
+        more = ", ".join(dict.fromkeys(f"whet explain {finding.id}" for finding in found))
+        console.print(Text(f"  more: {more}\n", style="dim"), soft_wrap=True)
 
 
 def illustration(console: Console, pieces: Sequence[tuple[str, bool]]) -> None:

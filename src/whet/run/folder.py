@@ -5,6 +5,7 @@
     recipe.yaml           resolved, with the reason of every decision; runs again as it is
     environment.json      versions and machine
     data.json             fingerprints, columns, sizes of the splits
+    findings.json         what looked wrong before the run
     augmented.png         a few training pictures as the model sees them, where they are changed at random
     events.jsonl          everything that happened, a line each
     checkpoints/          until the run has finished
@@ -37,6 +38,7 @@ from whet.events import Event
 RECIPE = "recipe.yaml"
 ENVIRONMENT = "environment.json"
 DATA = "data.json"
+FINDINGS = "findings.json"
 EVENTS = "events.jsonl"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
@@ -205,7 +207,7 @@ def _never_began(path: Path) -> bool:
     """A run folder gets its recipe last: without one, and with nothing else in it, no run has begun there."""
     if not path.is_dir():
         return False
-    early = {name for file in (ENVIRONMENT, DATA) for name in (file, f".{file}.part")} | {f".{RECIPE}.part"}
+    early = {name for file in (ENVIRONMENT, DATA, FINDINGS) for name in (file, f".{file}.part")} | {f".{RECIPE}.part"}
     names = {entry.name for entry in path.iterdir()}
     return bool(names) and names <= early
 

@@ -1,10 +1,11 @@
-"""What a method, a task or the recipe is, and which options it has."""
+"""What a method, a task, a check or the recipe is, and which options it has."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from whet import catalog, recipe
 from whet.catalog import Kind, Option
+from whet.checks import runner
 from whet.errors import RecipeError, did_you_mean
 from whet.sections import SCHEDULES, Augment, Data, Section, Surgery, Training
 
@@ -25,14 +26,16 @@ class Explanation:
 
 
 def explain(name: str) -> Explanation:
-    """Explain a method, a task, or ``recipe``; raises RecipeError for an unknown name."""
+    """Explain a method, a task, a check by its id, or ``recipe``; raises RecipeError for an unknown name."""
     if name == RECIPE:
         return Explanation(name, "recipe", _RECIPE_TEXT, _recipe_options(), recipe.schema())
+    if name in runner.ids():
+        return Explanation(name, "check", runner.docstring(name), [], {})
     for kind in catalog.FOLDERS:
         if name in catalog.names(kind):
             return _variant(kind, name)
-    known = [*catalog.names("method"), *catalog.names("task"), RECIPE]
-    raise RecipeError(f"'{name}' is no method and no task{did_you_mean(name, known)}")
+    known = [*catalog.names("method"), *catalog.names("task"), *runner.ids(), RECIPE]
+    raise RecipeError(f"'{name}' is no method, no task and no check{did_you_mean(name, known)}")
 
 
 _RECIPE_TEXT = """A recipe: everything about a run, in a YAML file.

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
 from whet.build import Prepared, answers, predictor, prepare
-from whet.core import Answer, Choice, Entity, Kept, Medium, Rows, Scores
+from whet.checks.runner import suspicious
+from whet.core import Answer, Choice, Entity, Finding, Kept, Medium, Rows, Scores
 from whet.data.augment.draws import draws
 from whet.data.media import content_of, path_of, shown
 from whet.engine.arithmetic import Arithmetic
@@ -25,7 +26,7 @@ from whet.engine.job import StopRequest
 from whet.engine.loop import fit
 from whet.engine.predict import flat, predict, scores_of
 from whet.engine.state import Checkpoint, newest
-from whet.errors import RunError, RunFolderError
+from whet.errors import RecipeError, RunError, RunFolderError
 from whet.events import Averaged, Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.intake import Shared
 from whet.model.log_mel import FRONTEND
@@ -75,6 +76,7 @@ class Session:
         if out is not None:
             processes.on_main(lambda: RunFolder.refuse_existing(out))
         prepared = prepare(recipe, shared=shared)
+        _refuse(suspicious(prepared.values))
         parts = prepared.parts
         trainable = parts.count(frozenset().union(*(stage.mask for stage in prepared.stages)))
         # Three checkpoints, as two stay while the next is written, each of weights, best weights and two moments.
@@ -105,6 +107,11 @@ class Session:
     def choices(self) -> list[Choice]:
         """Every value of the recipe with its origin and reason."""
         return self.prepared.choices
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What looks wrong, and does not keep the run from beginning."""
+        return suspicious(self.prepared.values)
 
     @property
     def metric(self) -> str:
@@ -311,12 +318,21 @@ def _arithmetic(folder: RunFolder) -> Arithmetic:
         ) from None
 
 
+def _refuse(findings: list[Finding]) -> None:
+    """Raise RecipeError where one of the findings is an error."""
+    told = [f"{one.id}: {one.what} ({one.evidence}); {one.fix}" for one in findings if one.severity == "error"]
+    if told:
+        raise RecipeError(*told)
+
+
 def _create(out: Path | None, needed: int, prepared: Prepared) -> Path:
     """A run folder that says what will be done."""
-    folder = RunFolder.create(out or _free_name(prepared.values), needed)
+    folder = RunFolder.create(out or free_name(prepared.values), needed)
     environment = {**run_folder.environment(), "arithmetic": asdict(prepared.arithmetic), "processes": join().count}
     folder.write(run_folder.ENVIRONMENT, environment)
     folder.write(run_folder.DATA, _data(prepared))
+    found = [asdict(finding) for finding in suspicious(prepared.values)]
+    folder.write(run_folder.FINDINGS, {"findings": found})
     # Last: a folder with a recipe is one that can be resumed.
     folder.write_text(run_folder.RECIPE, recipes.dump(prepared.values, prepared.choices))
     return folder.path
@@ -343,10 +359,11 @@ def _take_up(folder: RunFolder, prepared: Prepared) -> tuple[Checkpoint | None, 
     return newest(folder.checkpoints)
 
 
-def _free_name(values: dict[str, Any]) -> Path:
+def free_name(values: dict[str, Any], ending: str = "") -> Path:
+    """A folder below ``runs/`` that is not there yet, named by data and method."""
     data = values["data"]["train"].removeprefix(HUB)
     stem = re.sub(r"[^\w.-]+", "-", Path(data).stem)
-    base = Path("runs") / f"{stem}-{values['method']['name']}"
+    base = Path("runs") / f"{stem}-{values['method']['name']}{ending}"
     names = (base if i == 1 else base.with_name(f"{base.name}-{i}") for i in itertools.count(1))
     return next(name for name in names if not name.exists())
 

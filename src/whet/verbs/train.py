@@ -63,6 +63,7 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Run:
     with console.status("reading data and model"):
         session = Session.start(recipe, out)
     terminal.decisions(console, _told(session.choices))
+    terminal.findings(console, session.findings)
     terminal.illustration(console, session.illustration)
     terminal.remark(console, session.changes)
     return watch(session, console)
