@@ -28,6 +28,8 @@ class Ended:
     """What it wrote to its standard output."""
     seconds: float
     """From its start to its end."""
+    cpu_seconds: float
+    """Of the processor, all threads together; other processes of the machine hardly change it."""
     peak_bytes: int
     """Largest resident size that the kernel saw."""
     opened: float
@@ -67,7 +69,8 @@ def run(command: list[str], scratch: Path, *, threads: int | None, watched: Path
         if child.returncode != 0:
             said = complaints.read().decode(errors="replace")[-TAIL:]
             raise SystemExit(f"{' '.join(command)}\nended with {child.returncode}:\n{said}")
-        return Ended(output.read().decode(), seconds, usage.ru_maxrss * 1024, watch.opened)
+        cpu_seconds = usage.ru_utime + usage.ru_stime
+        return Ended(output.read().decode(), seconds, cpu_seconds, usage.ru_maxrss * 1024, watch.opened)
 
 
 def _environment(scratch: Path, threads: int | None) -> dict[str, str]:

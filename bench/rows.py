@@ -17,12 +17,12 @@ FEWEST = 8
 Row = tuple[str, str]
 
 
-def prepare(folder: Path, into: Path, rows: int | None = None) -> dict[str, Path]:
+def prepare(folder: Path, into: Path, rows: int | None = None, *, others: bool = True) -> dict[str, Path]:
     """Write ``train``, ``validation`` and ``test`` of a data set as csv files with the columns text and label.
 
     Where the set has no dev.csv every tenth training row is validation. Rows whose text also stands on a later side are
     left out, as whet would do. With ``rows`` a seeded part of all three sides remains: so many training rows, and the
-    same share of the others. Raises SystemExit where a file or a column is missing.
+    same share of the ``others`` unless these remain whole. Raises SystemExit where a file or a column is missing.
     """
     train, test = (_read(folder / f"{name}.csv") for name in ("train", "test"))
     if (folder / "dev.csv").is_file():
@@ -37,7 +37,7 @@ def prepare(folder: Path, into: Path, rows: int | None = None) -> dict[str, Path
     for name, side in (("train", train), ("validation", validation), ("test", test)):
         files[name] = into / f"{name}.csv"
         with files[name].open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("text", "label"), *_part(side, share)])
+            csv.writer(file).writerows([("text", "label"), *_part(side, share if others or name == "train" else 1.0)])
     return files
 
 

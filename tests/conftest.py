@@ -142,6 +142,14 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A csv file of forty prompts and what completes them."""
+    path = tmp_path_factory.mktemp("data") / "questions.csv"
+    rows = [[f"{one} and {other}?", str(one + other)] for one in range(8) for other in range(5)]
+    return write_csv(path, ["prompt", "completion"], rows)
+
+
+@pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, reviews: Path) -> Path:
     """The folder of a finished run of the tiny model on the reviews; tests must leave it as it is."""
     import whet

@@ -34,6 +34,7 @@ from whet.engine.arithmetic import Arithmetic, choose
 from whet.engine.cache import cache_folder, cache_limit
 from whet.engine.device import choose_device, join, limit_kernel_caches
 from whet.engine.job import Job, Settings, StopRequest
+from whet.engine.objective import refuse_idle_passes
 from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
@@ -41,7 +42,7 @@ from whet.intake import Shared, augmentation, listed, own_sides, wanted_changes
 from whet.model.dropout import set_dropout
 from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of
-from whet.model.processors import make_room
+from whet.model.processors import make_room, start_from_words
 from whet.model.surgery import operate
 from whet.protocols import (
     Answering,
@@ -150,6 +151,7 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
     model = method.attach(loaded.model, plain)
+    start_from_words(method, model, loaded.processor)
     make_room(loaded.processor, model)
     parts = parts_of(model, loaded.fresh)
     task, about_model = task.suited(model)
@@ -172,6 +174,7 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
         decided.append(Choice("model", EMBEDDED, "inferred", "no model was named: this one is embedded"))
     stages = _spared(method_name, method.stages(parts), task, parts)
     refuse_batch_norms(model, parts, [stage.mask for stage in stages], join())
+    refuse_idle_passes(recipe.training.r_drop, task, model, parts, [stage.mask for stage in stages])
     prepared = Prepared(
         values=values,
         choices=[],
@@ -199,7 +202,7 @@ def _values(recipe: Recipe, task: str, name: str, method: Method, loaded: Loaded
     return {
         "data": {},
         "model": _model_name(loaded),
-        "surgery": recipe.surgery.model_dump(),
+        "surgery": recipe.surgery.model_dump(exclude_none=True),
         "task": {"name": task},
         "method": {"name": name, **_set(catalog.settings(method))},
         **({"augment": wanted} if (wanted := wanted_changes(recipe)) else {}),

@@ -19,7 +19,46 @@ if TYPE_CHECKING:
     from whet.core import Batch
 
 
-class Classification(AnyModel):
+class Distributing:
+    """What tasks share that answer with distributions over classes, each of which may have a weight of its own."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def problem(self) -> Problem | None: ...
+        @property
+        def labels(self) -> list[str] | None: ...
+        @property
+        def class_weights(self) -> Literal["balanced"] | dict[str, float] | None: ...
+
+    @property
+    def distributes(self) -> bool:
+        """Whether the classes exclude each other, so that their probabilities add up to 1."""
+        return self.problem in ("single_label", "tagging")
+
+    def apart(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """(KL(p, q) + KL(q, p)) / 2 of what two outputs say, summed over all that is learned of a batch.
+
+        Written as (p - q) (log p - log q) / 2, summed over the classes: no term of a class can be lost in another.
+        """
+        import torch
+
+        assert batch.targets is not None
+        p, q = (outputs["logits"].float().flatten(0, -2).log_softmax(dim=-1) for outputs in (one, other))
+        apart = ((p.exp() - q.exp()) * (p - q)).sum(dim=-1) / 2
+        shares = batch.targets.is_floating_point()
+        targets = batch.targets if shares else batch.targets.flatten()
+        if (given := self._weights()) is not None:
+            weights = torch.from_numpy(given).to(apart)
+            apart = apart * (targets @ weights if shares else weights[targets.clamp(min=0)])
+        return apart.sum() if shares else apart[targets >= 0].sum()
+
+    def _weights(self) -> np.ndarray | None:
+        given = self.class_weights
+        return np.array([given[n] for n in self.labels or ()], np.float32) if isinstance(given, dict) else None
+
+
+class Classification(Distributing, AnyModel):
     """From labels to targets, from outputs to losses, scores and answers.
 
     One class: softmax and cross-entropy. Several classes (multi-label): sigmoid and binary cross-entropy per class. A
@@ -29,13 +68,7 @@ class Classification(AnyModel):
     if TYPE_CHECKING:
 
         @property
-        def problem(self) -> Problem | None: ...
-        @property
-        def labels(self) -> list[str] | None: ...
-        @property
         def label_smoothing(self) -> float: ...
-        @property
-        def class_weights(self) -> Literal["balanced"] | dict[str, float] | None: ...
 
     @property
     def metric(self) -> str:
@@ -136,7 +169,3 @@ class Classification(AnyModel):
             idle += [name for name in ("labels", "class_weights") if vars(self)[name]]
         if idle:
             raise RecipeError(*(f"task.{name}: does not apply to {problem}; leave it out" for name in idle))
-
-    def _weights(self) -> np.ndarray | None:
-        given = self.class_weights
-        return np.array([given[n] for n in self.labels or ()], np.float32) if isinstance(given, dict) else None

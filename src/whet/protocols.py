@@ -83,6 +83,18 @@ class Tunable(Protocol):
     """Option to the values that a search tries, as one writes them behind ``--space method.OPTION=``."""
 
 
+@runtime_checkable
+class Worded(Protocol):
+    """A method that can start from words."""
+
+    def word(self, model: nn.Module, read: Callable[[str], list[int]] | None) -> None:
+        """Let what ``attach`` inserted start from the words that the options name, if they do.
+
+        ``read`` makes token numbers of a text; None where the model reads none. Raises ModelError.
+        """
+        ...
+
+
 class Task(Protocol):
     """A kind of problem: a frozen dataclass in ``tasks/<name>.py`` whose fields are its options."""
 
@@ -206,6 +218,21 @@ class Marking(Protocol):
 
     def mark(self, predictions: Kept, examples: Examples, rows: Rows, columns: Columns) -> list[Answer]:
         """Predictions in the words of the data: what of each row is what."""
+        ...
+
+
+@runtime_checkable
+class Agreeing(Protocol):
+    """A task that may answer with a distribution over classes, so that two answers to the same rows can be compared."""
+
+    @property
+    def distributes(self) -> bool:
+        """Whether it does, as it is decided now."""
+        ...
+
+    def apart(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The *sum* over the batch of (KL(p, q) + KL(q, p)) / 2, where p and q are what two outputs say; weighted as
+        the loss is."""
         ...
 
 

@@ -3,6 +3,7 @@
 The options of methods and tasks are not here: they live in the file of the method or task.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
@@ -184,6 +185,29 @@ def _delimiter(value: object) -> object:
 Names: TypeAlias = str | list[str] | None
 
 
+# --- heads ----------------------------------------------------------------------------------------------------
+
+BENDING = ("relu", "gelu", "silu", "tanh")
+
+
+def _head(value: object) -> object:
+    if value is None:
+        return None
+    layers = _listed(value)
+    known = f"widths, {', '.join(BENDING)} and dropout with a share, such as [256, gelu, dropout 0.2]"
+    if not layers:
+        raise ValueError(f"should be a list of layers: {known}")
+    if strange := [layer for layer in layers if not _is_layer(layer)]:
+        raise ValueError(f"should hold layers, and {strange[0]!r} is none; known are {known}")
+    return layers
+
+
+def _is_layer(layer: object) -> bool:
+    if isinstance(layer, str):
+        return layer in BENDING or re.fullmatch(r"dropout 0?\.\d*[1-9]\d*", layer) is not None
+    return isinstance(layer, int) and layer > 0
+
+
 # --- sections -------------------------------------------------------------------------------------------------
 
 
@@ -192,8 +216,15 @@ class Surgery(Section):
 
     drop_blocks: int = Field(0, ge=0)
     """How many of the last blocks are removed: a smaller and faster model, for some loss of quality."""
+    insert: int = Field(0, ge=0)
+    """How many blocks are added, spread evenly, each a copy of the one below it that adds nothing at first, so that the
+    model answers as before (block expansion, Wu et al. 2024, arXiv 2401.02415). Every method trains them; ``head``
+    trains nothing else of the body, as in the paper. For models with a norm before each layer: Llama, GPT-2, ViT."""
     reinitialise: int = Field(0, ge=0)
     """How many of the last blocks that are left start from random weights: helps where they are too specialised."""
+    head: Annotated[list[int | str] | None, BeforeValidator(_head)] = None
+    """Layers in front of a new last one, such as [256, gelu, dropout 0.2]: numbers are widths. Helps where one linear
+    layer over the features is too little; whoever loads the model needs whet."""
 
 
 class Data(Section):
@@ -318,6 +349,9 @@ class Training(Section):
     mixes: list[Annotated[float, Field(gt=0, lt=1)]] = []
     """Shares of the trained weights, such as [0.5, 0.75], in mixes with the pre-trained ones that are tried on the
     validation rows after the last step (WiSE-FT, Wortsman et al. 2022). The best stays, mix or not."""
+    r_drop: float | None = Field(None, gt=0)
+    """Weight of how far two passes over the same rows, each with its own dropout, are apart (R-Drop, Liang et al. 2021,
+    arXiv 2106.14448), such as 1. For few rows, and answers that are classes; a step takes twice the time and memory."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Factor on the learning rate for each block further from the head; 1 is the same rate everywhere."""
     max_gradient_norm: float | None = Field(1.0, gt=0)

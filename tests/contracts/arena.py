@@ -33,7 +33,7 @@ from whet.engine.loop import fit
 from whet.engine.state import Checkpoint
 from whet.events import Event
 from whet.model.parts import parts_of
-from whet.protocols import COMPLETE, AnyModel, Method, Task
+from whet.protocols import COMPLETE, AnyModel, Method, Task, Worded
 
 ROWS = 12
 
@@ -148,6 +148,8 @@ class Fight:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(7)
             model = self.method.attach(plain, parts_of(plain))
+            if isinstance(self.method, Worded):
+                self.method.word(model, lambda text: [3 + ord(sign) % 50 for sign in text])
         return model, parts_of(model)
 
     def job(self, settings: Settings, checkpoints: Path | None = None, dropout: float | None = None) -> Job:

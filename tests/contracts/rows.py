@@ -156,11 +156,14 @@ METHODS: dict[str, Row] = {
     ),
     "prompt": Row(
         options={"length": 3},
-        changed={"length": 4, "start": "random"},
+        changed={"length": 4, "start": "random", "text": "abc"},
         keeps_output=False,
         merges=False,
         without={**dict.fromkeys(CONVOLUTIONS, "no row of tokens"), "swin": "merge their tokens"},
-        refused=(({"length": 40}, ("40 virtual tokens", "32 positions", "'lora'")),),
+        refused=(
+            ({"length": 40}, ("40 virtual tokens", "32 positions", "'lora'")),
+            ({"text": "abc", "start": "random"}, ("method.text", "method.start", "leave one")),
+        ),
     ),
     "qlora": Row(
         options={"rank": 3, "dropout": 0.0},

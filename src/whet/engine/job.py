@@ -40,6 +40,8 @@ class Settings:
     """Share of the steps, at the end, over which weights are averaged; None averages none."""
     mixes: Sequence[float] = ()
     """Shares of the trained weights in mixes with those that the run began with, which are tried at the end."""
+    r_drop: float | None = None
+    """Weight of how far two passes over the same rows are apart; None makes one pass."""
     layer_decay: float = 1.0
     max_gradient_norm: float | None = 1.0
     metric: str = "accuracy"

@@ -43,6 +43,7 @@ from whet.engine.device import keep_freed_memory, return_freed_memory
 from whet.engine.finale import try_average, try_mixes
 from whet.engine.job import Job
 from whet.engine.kernels import Kernels, round_frozen
+from whet.engine.objective import objective
 from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace, tables
 from whet.engine.predict import predict, scores_of
 from whet.engine.rows import RowAdamW
@@ -240,7 +241,7 @@ class _Run:
             for batch, part in zip(batches, parts, strict=True):
                 moved = batch.to(job.device)
                 with self._kernels():
-                    share = job.task.loss(self._forward("train", moved, part), moved) / weight
+                    share = objective(job, moved, partial(self._forward, "train", moved, part)) / weight
                 share.backward()  # type: ignore[no-untyped-call]
                 loss += float(share.detach())
         (loss,) = job.processes.total(loss)

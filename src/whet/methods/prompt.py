@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -36,6 +36,10 @@ class Prompt(VirtualTokens):
     """What the vectors start as: those of random tokens of the vocabulary, or random numbers. Pictures and sound have
     no vocabulary; their vectors always start random."""
 
+    text: Annotated[str, Field(min_length=1)] | None = None
+    """Words that the vectors start as, such as the question that the task asks; they come again until every vector has
+    one, so a text has at most ``length`` tokens."""
+
     name: ClassVar[str] = "prompt"
     defaults: ClassVar[Defaults] = Defaults(learning_rate=5e-3, schedule="linear", warmup=0.1)
     searched: ClassVar[Mapping[str, str]] = {"length": "5,10,20,50,100"}
@@ -45,7 +49,28 @@ class Prompt(VirtualTokens):
         from whet.model.prompts import insert
 
         self._width(parts)
+        if self.text is not None and self.start == "random":
+            raise ModelError(
+                f"method.text: '{self.text}' says what the vectors start as, and method.start 'random' would too; "
+                "leave one of them out"
+            )
         return insert(self.name, model, parts, self.length, from_vocabulary=self.start == "vocabulary")
+
+    def word(self, model: nn.Module, read: Callable[[str], list[int]] | None) -> None:
+        """Start from ``text``; raises ModelError where the model reads none, or it is too long."""
+        from whet.model.prompts import begin
+
+        if self.text is None:
+            return
+        if read is None:
+            raise ModelError("method.text: the model reads no words, so its vectors cannot start as some; leave it out")
+        numbers = read(self.text)
+        if not 0 < len(numbers) <= self.length:
+            ways = f"set method.length={len(numbers)}, or shorten it" if numbers else "name some words"
+            raise ModelError(
+                f"method.text: '{self.text}' has {len(numbers)} tokens for {self.length} virtual ones; {ways}"
+            )
+        begin(model, numbers)
 
     def cost(self, parts: Parts) -> Cost:
         """Counts of the vectors and of the head."""

@@ -1,5 +1,7 @@
 """The dropout of a model, wherever it is kept."""
 
+from collections.abc import Mapping
+
 from torch import nn
 
 
@@ -17,6 +19,12 @@ def set_dropout(model: nn.Module, probability: float) -> int:
                 vars(module)[name] = probability
                 changed += 1
     return changed
+
+
+def drops(model: nn.Module, modes: Mapping[str, bool]) -> bool:
+    """Whether anything is dropped while the modules of a model are in these training modes."""
+    active = (module for name, module in model.named_modules() if modes[name])
+    return any(vars(module)[field] > 0 for module in active for field in _dropout_fields(module))
 
 
 def _dropout_fields(module: nn.Module) -> list[str]:

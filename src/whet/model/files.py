@@ -28,6 +28,10 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 QUANTISATION = "quantization_config.json"
 """Beside an adapter: what transformers' BitsAndBytesConfig has to be told to quantise its base model likewise."""
+LAYERED = "whet-layered"
+"""The model type of a folder whose head has layers of its own, which transformers therefore refuses."""
+LAYERED_FROM = "whet_base_type"
+"""Where its config says the type that it has."""
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -38,11 +42,14 @@ _CONVERT = (
 )
 
 
-def model_problems(folder: Path, kind: Kind = "SequenceClassification") -> list[str]:
-    """All reasons why a folder cannot be opened as a model of this kind with its tokenizer; empty where it can."""
+def model_problems(folder: Path, kind: Kind = "SequenceClassification", *, saved: bool = False) -> list[str]:
+    """All reasons why a folder cannot be opened as a model of this kind with its tokenizer; empty where it can.
+
+    What a run has ``saved`` may have a head that no class of transformers holds.
+    """
     if not folder.is_dir():
         return ["it is a file; name the folder that holds it" if folder.exists() else "there is no such folder"]
-    return [*_config_problems(folder, kind), *_weight_problems(folder), *_processor_problems(folder, kind)]
+    return [*_config_problems(folder, kind, saved), *_weight_problems(folder), *_processor_problems(folder, kind)]
 
 
 def adapter_problems(folder: Path) -> list[str]:
@@ -96,7 +103,7 @@ def tensor_names(weights: Path) -> set[str]:
         return set(opened.keys())
 
 
-def _config_problems(folder: Path, kind: Kind) -> list[str]:
+def _config_problems(folder: Path, kind: Kind, saved: bool) -> list[str]:
     problems: list[str] = []
     if not (folder / CONFIG).exists() and (folder / ADAPTER_CONFIG).exists():
         return ["it is an adapter, no model; name its base model, or merge the two: whet export --merge"]
@@ -104,6 +111,10 @@ def _config_problems(folder: Path, kind: Kind) -> list[str]:
     if config is None:
         return problems
     family = config.get("model_type")
+    if family == LAYERED:
+        if not saved:
+            return ["its head has layers of its own (surgery.head), so only its run opens it; name the model before it"]
+        family = config.get(LAYERED_FROM)
     if family is None:
         return [f"{CONFIG} says no 'model_type', so nobody can tell what to build; take it from the model's source"]
     if family not in CONFIG_MAPPING:

@@ -21,6 +21,7 @@ from whet.model.locate import opening
 from whet.model.parts import longest_input
 from whet.model.spelling import open_tokenizer as open_spelling
 from whet.model.tokenizer_pair import TARGET, TokenizerPair
+from whet.protocols import Worded
 
 
 def open_processor(
@@ -54,6 +55,18 @@ def make_room(processor: Processor, model: nn.Module) -> None:
     longest = longest_input(model)
     if isinstance(processor, PreTrainedTokenizerBase) and longest is not None:
         processor.model_max_length = min(processor.model_max_length, longest)
+
+
+def start_from_words(method: object, model: nn.Module, processor: Processor) -> None:
+    """Let a method that can do so start from the words that it was told; raises ModelError where nobody reads them."""
+    if not isinstance(method, Worded):
+        return
+
+    def read(text: str) -> list[int]:
+        numbers: list[int] = processor(text, add_special_tokens=False)["input_ids"]
+        return numbers
+
+    method.word(model, read if isinstance(processor, PreTrainedTokenizerBase) else None)
 
 
 def open_tokenizer(name: str, folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:

@@ -7,12 +7,12 @@ them at its first block, and loses them after its last one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft import PeftConfig, PromptTuningConfig
+from peft import PeftConfig, PeftModel, PromptTuningConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.peft_types import PeftType
 from torch import Tensor, nn
@@ -229,15 +229,31 @@ def insert(name: str, model: nn.Module, parts: Parts, length: int, *, from_vocab
     start = _drawn(table, length) if from_vocabulary else None
     if answers in _GENERATES or (answers == "SEQ_CLS" and parts.family in _READ_FIRST):
         wrapped = adapters.attached(model, _peft_config(parts, length, answers))
-        vectors = wrapped.get_submodule("prompt_encoder.default.embedding").weight
     else:
         wrapped = adapters.attached(model, _own_config(model, parts, length, answers))
-        vectors = wrapped.get_submodule("base_model.whet_prompt.default").weight
     if start is not None:
-        assert isinstance(vectors, Tensor)
-        with torch.no_grad():
-            vectors.copy_(start)
+        _set_vectors(wrapped, start)
     return wrapped
+
+
+def begin(wrapped: nn.Module, numbers: Sequence[int]) -> None:
+    """Let the virtual tokens of a model of texts start as these tokens, which come again until all have one."""
+    assert isinstance(wrapped, PeftModel)
+    table = wrapped.get_base_model().get_input_embeddings()
+    length = wrapped.active_peft_config.num_virtual_tokens
+    chosen = torch.tensor([numbers[i % len(numbers)] for i in range(length)], device=_device(table))
+    with torch.no_grad():
+        _set_vectors(wrapped, table(chosen))
+
+
+def _set_vectors(wrapped: nn.Module, values: Tensor) -> None:
+    """Give the virtual tokens of a model of texts these vectors (l, D)."""
+    modules = dict(wrapped.named_modules())
+    places = ("prompt_encoder.default.embedding", "base_model.whet_prompt.default")
+    vectors = next(modules[place] for place in places if place in modules).weight
+    assert isinstance(vectors, Tensor)
+    with torch.no_grad():
+        vectors.copy_(values)
 
 
 def _drawn(table: nn.Module, length: int) -> Tensor:

@@ -10,6 +10,7 @@ from transformers import BitsAndBytesConfig
 
 from whet.errors import SaveError
 from whet.model.files import QUANTISATION
+from whet.model.layered import layered, mark
 from whet.model.parts import adapted, left_whole
 from whet.model.quantise import quantisation_of
 from whet.model.silence import silence
@@ -27,6 +28,8 @@ def save(model: nn.Module, processor: Any, folder: Path) -> None:
             options = {"save_embedding_layers": False} if adapted(model) else {}
             model.save_pretrained(folder, **options)  # type: ignore[operator]
             processor.save_pretrained(folder)
+            if layered(model):
+                mark(folder)
             if quantisation_of(model) is not None:
                 (folder / QUANTISATION).write_text(json.dumps(_told(model), indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:

@@ -52,7 +52,7 @@ def card(
     base = values["model"] or "all-MiniLM-L6-v2 (embedded)"
     lines = [
         "---",
-        "library_name: " + ("peft" if adapter else "transformers"),
+        "library_name: " + ("peft" if adapter else "whet" if _layered(values) else "transformers"),
         "tags: [whet, " + task["name"].replace("_", "-") + "]",
         "---",
         "",
@@ -96,7 +96,7 @@ def _loading(values: Mapping[str, Any], adapter: bool, quantised: bool, patches:
     """What a reader types to open the model and, where texts are heard, to write one down."""
     task = values["task"]
     kind = "ImageClassification" if patches else CLASSES.get(task["name"]) or DECODERS[task["decoding"]]
-    lines = _opening(values, kind, adapter, quantised)
+    lines = _with_layers(values, kind) if _layered(values) else _opening(values, kind, adapter, quantised)
     if patches:
         old = 'extractor = AutoFeatureExtractor.from_pretrained("model")'
         lines = [line.replace("AutoFeatureExtractor, ", "").replace(", AutoFeatureExtractor", "") for line in lines]
@@ -149,6 +149,22 @@ def _opening(values: Mapping[str, Any], kind: str, adapter: bool, quantised: boo
         lines += ['with open("model/quantization_config.json") as file:']
         lines += ["    config = BitsAndBytesConfig.from_dict(json.load(file))"]
     return [*lines, processor, *loading] if kind == "CTC" else [*lines, *loading, processor]
+
+
+def _layered(values: Mapping[str, Any]) -> bool:
+    """Whether the head has layers of its own."""
+    return bool((values.get("surgery") or {}).get("head"))
+
+
+def _with_layers(values: Mapping[str, Any], kind: str) -> list[str]:
+    """Lines that open a model whose head has layers of its own."""
+    reader, opens = READERS.get(values["task"]["name"], ("tokenizer", "AutoTokenizer"))
+    return [
+        f"from transformers import {opens}",
+        "from whet.model.layered import open_layered  # transformers alone has no model with such a head",
+        f'model = open_layered("model", "{kind}")',
+        f'{reader} = {opens}.from_pretrained("model")',
+    ]
 
 
 def _answers(names: list[str]) -> str:

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from whet import metrics
 from whet.catalog import OPTIONS
+from whet.classification import Distributing
 from whet.core import Answer, Batch, Choice, Columns, Examples, Kept, Loaded, Quantisation, Ragged, Rows, Scores
 from whet.data import labels as label_reading
 from whet.data import tag_schemes, tagged_columns
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, config=OPTIONS)
-class TokenClassification(TaggedTexts, AnyModel):
+class TokenClassification(TaggedTexts, Distributing, AnyModel):
     """Token classification: a tag for each word, such as named entities and parts of speech.
 
     Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers" (arXiv 1810.04805); entities are read
@@ -144,7 +145,3 @@ class TokenClassification(TaggedTexts, AnyModel):
 
         assert self.form is not None
         return Tagger(self.form, self.labels or (), every=self.learn == "all")
-
-    def _weights(self) -> np.ndarray | None:
-        given = self.class_weights
-        return np.array([given[n] for n in self.labels or ()], np.float32) if isinstance(given, dict) else None
