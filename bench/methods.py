@@ -150,15 +150,15 @@ def page(
         _command(asked),
         "```",
         "",
-        f"The embedded all-MiniLM-L6-v2 (22.7 M parameters), batches of {BATCH} rows, each method with its own defaults, "
-        f"{asked.threads} thread{'s' if asked.threads != 1 else ''}, seeds {seeds}. "
+        f"The embedded all-MiniLM-L6-v2 (22.7 M parameters), batches of {BATCH} rows, each method with its own "
+        f"defaults, {asked.threads} thread{'s' if asked.threads != 1 else ''}, seeds {seeds}. "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
         "",
-        "*Accuracy* is that of the test rows, in per cent, with the 95 % interval of its mean over the seeds (Student's "
-        "t); *beside full* is the difference in points, seed by seed, with its interval. Neither holds what other test "
-        "rows would say: the standard error of a single accuracy is told above each table. *Time* is that of the "
-        "processor for the whole process, from its imports to the run folder, and *beside full* the same as a ratio; "
+        "*Accuracy* is that of the test rows, in per cent, with the 95 % interval of its mean over the seeds "
+        "(Student's t); *beside full* is the difference in points, seed by seed, with its interval. Neither holds "
+        "what other test rows would say: the standard error of a single accuracy is told above each table. *Time* is "
+        "that of the processor for the whole process, from its imports to the run folder, and *beside full* the same as a ratio; "
         "*memory* is the largest resident size. *Trains* is the share of all numbers in the model, with whatever the "
         "method inserts; *left* is the size of the saved weights, for an adapter without those of its base.",
         "",

@@ -30,9 +30,7 @@ def objective(job: Job, batch: Batch, outputs: Callable[[], Any]) -> Tensor:
     return plain + alpha * job.task.apart(first, second, batch)
 
 
-def refuse_idle_passes(
-    r_drop: float | None, task: Task, model: nn.Module, parts: Parts, masks: Sequence[Mask]
-) -> None:
+def refuse_idle_passes(r_drop: float | None, task: Task, model: nn.Module, parts: Parts, masks: Sequence[Mask]) -> None:
     """Raise RecipeError where two passes over the same rows could not be compared, or would be the same."""
     if r_drop is None:
         return

@@ -91,4 +91,3 @@ def open_layered(folder: str | Path, kind: Kind = "SequenceClassification") -> P
         raise ModelError(f"model '{folder}': {WEIGHTS} does not fit {CONFIG}; copy the folder anew") from error
     model.eval()
     return model
-

@@ -112,9 +112,7 @@ def _of_blocks(model: PreTrainedModel, sources: Sequence[int], refusal: str) -> 
         planned: PreTrainedModel = type(model)(config)
     had, wanted = model.state_dict(), planned.state_dict()
     origins = _origins(wanted, parts_of(planned).blocks, [blocks[source] for source in sources])
-    if origins is None or any(
-        name not in had or had[name].shape != wanted[of].shape for of, name in origins.items()
-    ):
+    if origins is None or any(name not in had or had[name].shape != wanted[of].shape for of, name in origins.items()):
         raise ModelError(refusal)
     made: PreTrainedModel = type(model)(config)
     made.load_state_dict({of: had[name] for of, name in origins.items()})
