@@ -14,6 +14,7 @@ from whet.model.registration import announce
 if TYPE_CHECKING:
     from whet.recipe import Recipe
     from whet.verbs.adapters import Adapters
+    from whet.verbs.advise import advise
     from whet.verbs.combine import combine
     from whet.verbs.compare import Compared, compare
     from whet.verbs.explain import explain
@@ -29,6 +30,7 @@ __all__ = [
     "Compared",
     "Recipe",
     "Run",
+    "advise",
     "combine",
     "compare",
     "explain",
@@ -43,6 +45,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adapters": "whet.verbs.adapters",
     "Compared": "whet.verbs.compare",
+    "advise": "whet.verbs.advise",
     "combine": "whet.verbs.combine",
     "compare": "whet.verbs.compare",
     "Recipe": "whet.recipe",

@@ -32,7 +32,7 @@ from whet.data.source import read
 from whet.data.tokens import limit
 from whet.engine.arithmetic import Arithmetic, choose
 from whet.engine.cache import cache_folder, cache_limit
-from whet.engine.device import choose_device, join, limit_kernel_caches
+from whet.engine.device import choose_device, join, limit_kernel_caches, whole_memory
 from whet.engine.job import Job, Settings, StopRequest
 from whet.engine.objective import refuse_idle_passes
 from whet.engine.predict import predict
@@ -44,6 +44,9 @@ from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of
 from whet.model.processors import make_room, start_from_words
 from whet.model.surgery import operate
+from whet.plan.backbones import why_embedded
+from whet.plan.choose import choose_method
+from whet.plan.facts import facts_of
 from whet.protocols import (
     Answering,
     Augmentation,
@@ -62,9 +65,6 @@ from whet.sections import Surgery
 
 LONG = 0.95
 """Share of the rows that are at most as long as attention is chosen for."""
-
-SMALL = 130_000_000
-"""Up to so many parameters a model is fully fine-tuned unless the recipe names a method."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,20 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
     asked = _asked(recipe)
     loaded = operate(task.open_model(recipe.model, _quantisation(asked)), recipe.surgery)
     plain = parts_of(loaded.model, loaded.fresh)
-    method_name, method, why = _method(recipe, asked, plain)
+    facts = facts_of(
+        task_name,
+        task,
+        splits["train"],
+        columns,
+        parameters=plain.count(frozenset(plain.parameters)),
+        device="cpu" if device.type == "cpu" else "gpu",
+        memory=whole_memory(device),
+        batch=recipe.training.batch_size,
+    )
+    method_name, method, defaults, about_method = choose_method(recipe, asked, facts)
     values = _values(recipe, task_name, method_name, method, loaded)
     values["data"] = resolve.data_values(recipe, columns, own_sides(splits, decided))
-    values["training"] = resolve.training_values(recipe, method.defaults, task.metric)
+    values["training"] = resolve.training_values(recipe, defaults, task.metric)
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
     model = method.attach(loaded.model, plain)
@@ -161,17 +171,19 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
         decided += measured
     values["training"]["metric"] = recipe.training.metric or task.metric
     examples = shared.examples(task, splits, columns, loaded)
-    values["training"] |= _rate(recipe, method.defaults, values["training"], len(examples["train"]), decided)
+    values["training"] |= _rate(recipe, defaults, values["training"], len(examples["train"]), decided)
     values["task"] |= _set(catalog.settings(task))
     if "max_length" in catalog.settings(task):
         values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
-        *([Choice("method.name", method_name, "inferred", why)] if why else []),
+        *about_method,
         *(_lengths(examples, values["task"]["max_length"]) if "max_length" in values["task"] else []),
         *(task.told(examples) if isinstance(task, Telling) else []),
     ]
     if loaded.source == "embedded":
-        decided.append(Choice("model", EMBEDDED, "inferred", "no model was named: this one is embedded"))
+        decided.append(
+            Choice("model", EMBEDDED, "inferred", why_embedded(task_name, splits["train"].columns[columns.text[0]]))
+        )
     stages = _spared(method_name, method.stages(parts), task, parts)
     refuse_batch_norms(model, parts, [stage.mask for stage in stages], join())
     refuse_idle_passes(recipe.training.r_drop, task, model, parts, [stage.mask for stage in stages])
@@ -353,17 +365,6 @@ def _asked(recipe: Recipe) -> Method | None:
 def _quantisation(method: object) -> Quantisation | None:
     """How the base is kept while this method trains; None is whole."""
     return method.quantisation if isinstance(method, Quantising) else None
-
-
-def _method(recipe: Recipe, asked: Method | None, parts: Parts) -> tuple[str, Method, str]:
-    if recipe.method is not None and asked is not None:
-        return recipe.method.name, asked, ""
-    total = parts.count(frozenset(parts.parameters))
-    if recipe.surgery != Surgery():
-        return "full", catalog.build("method", "full", {}), "a model that was operated on is saved as a whole"
-    name, size = ("full", "few enough") if total <= SMALL else ("lora", "too many")
-    why = f"the model has {total / 1e6:.1f} M parameters, {size} to train all of them"
-    return name, catalog.build("method", name, {}), why
 
 
 def _rate(

@@ -56,7 +56,7 @@ class Recipe(Section):
     task: Annotated[Variant, BeforeValidator(_named)] | None = None
     """Kind of problem; inferred from the columns if not named."""
     method: Annotated[Variant, BeforeValidator(_named)] | None = None
-    """Way to fine-tune; advised from the model's size if not named."""
+    """Way to fine-tune; advised by rows, task, model and machine if not named (whet advise)."""
     augment: Augment = Augment()
     training: Training = Training()
     seed: int = Field(0, ge=0, lt=2**32)

@@ -24,7 +24,7 @@ print()
 print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
 
-VERBS = ["train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
+VERBS = ["advise", "train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
 
 
 def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -98,6 +98,7 @@ def test_help_names_every_verb_and_how_to_begin(whet: Whet) -> None:
     assert ended.code == 0
     for word in (
         "train",
+        "advise",
         "compare",
         "tune",
         "resume",

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from whet.cli.advise import advise
 from whet.cli.combine import combine
 from whet.cli.compare import compare
 from whet.cli.evaluate import evaluate
@@ -60,7 +61,7 @@ def _root(
         raise RecipeError(f"'whet {context.invoked_subcommand}' works in one process; start it without torchrun")
 
 
-for verb in (train, compare, tune, resume, evaluate, predict, combine, methods, explain):
+for verb in (advise, train, compare, tune, resume, evaluate, predict, combine, methods, explain):
     app.command(verb.__name__)(verb)
 
 

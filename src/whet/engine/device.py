@@ -258,6 +258,13 @@ def limit_kernel_caches() -> None:
     os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
 
 
+def whole_memory(device: torch.device) -> int:
+    """Bytes of the device on a GPU, of the machine on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
+
+
 def peak_memory(device: torch.device) -> int:
     """Bytes at the highest point so far: of the device's allocator on a GPU, of the whole process on a CPU."""
     if device.type == "cuda":

