@@ -109,7 +109,8 @@ def run(
     )
     if probed and facts.problem in ANSWERED:
         facts = replace(facts, probe=probe(raw))
-    advice, taken = advice_for(facts), {}
+    advice = advice_for(facts)
+    taken: dict[str, float] = {}
     if seconds is not None:
         advice, taken = _within(raw, advice, facts, seconds)
     source = source or recipe.data.train
@@ -133,8 +134,14 @@ def _texts(rows: Rows, columns: Columns, task: Task) -> tuple[Language | None, i
     """The language of the rows, and how long half of them are at most; nothing where they are no texts."""
     if isinstance(task, ReadingFiles):
         return None, None
-    texts = [" ".join(map(str, cells)) for cells in zip(*(rows.columns[name] for name in columns.text), strict=True)]
+    cells = zip(*(rows.columns[name] for name in columns.text), strict=True)
+    texts = [" ".join(_spoken(cell) for cell in row) for row in cells]
     return language_of(texts), int(np.median([len(text) for text in texts]))
+
+
+def _spoken(cell: object) -> str:
+    """A cell as a text: of words one after the other."""
+    return " ".join(map(str, cell)) if isinstance(cell, list) else str(cell)
 
 
 def _model(named: str | None, task: str, backbones: Sequence[Backbone]) -> tuple[str, bool, int]:

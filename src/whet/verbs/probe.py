@@ -16,7 +16,7 @@ import torch
 from whet import recipe as recipes
 from whet.build import Prepared, prepare
 from whet.core import Problem, Scores
-from whet.engine.cache import Cached, open_cache
+from whet.engine.cache import Cached, Side, open_cache
 from whet.engine.job import StopRequest
 from whet.evaluate.baselines import of_features
 from whet.model.freeze import apply, set_training_modes, training_modes
@@ -79,8 +79,9 @@ def _features(prepared: Prepared, rows: np.ndarray) -> np.ndarray | None:
     job.model.to(job.device)
     apply(job.model, job.parts, mask)
     set_training_modes(job.model, training_modes(job.model, job.parts, mask))
+    used: dict[Side, np.ndarray] = {"train": rows}
     with job.arithmetic.attending(job.model), job.task.computing(job.model):
-        cached = _last(open_cache(job, mask, {"train": rows}, 0))
+        cached = _last(open_cache(job, mask, used, 0))
     if cached is None:
         return None
     parts = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
