@@ -4,9 +4,9 @@
     python bench/advice.py --data DIR --models DIR --out advice.json --table docs/explanation/advice.md
 
 DIR holds a folder for each data set (see small_sets.py), and one for each model. All methods train on the same rows
-with whet's own defaults; some once more for as many epochs as whet advises for so few rows. Each case runs in fresh
-processes, on one thread. What was measured stands in a journal beside --out (.jsonl): a bench that was broken off
-goes on there.
+with whet's own defaults and for as many epochs as whet advises for so few rows; ``full`` also for as many as ever. Each
+case runs in fresh processes, on one thread. What was measured stands in a journal beside --out (.jsonl): a bench
+that was broken off goes on there.
 
 A difference between two methods has the standard error of a paired comparison: that of the mean over test rows of
 right (1) or wrong (0) by the one minus the same by the other. The best of a dozen scores is too high by chance, so the
@@ -31,13 +31,14 @@ from small_sets import CASES, Case
 from whet.plan.advise import TABLE, epochs_for
 
 HERE = Path(__file__).resolve().parent
-LONGER = ", longer"
-"""Ends the name of a contender that trains for as many epochs as advised."""
+USUAL = ", as ever"
+"""Ends the name of a contender that trains for its method's own number of epochs, however few rows there are."""
 WAVES = (
-    ("full", "lora", "head", "last_blocks", "full, longer", "lora, longer", "head, longer", "last_blocks, longer"),
-    ("lp_ft", "lp_ft, longer", "bitfit", "adapter", "gradual"),
+    ("full", "lora", "head", "last_blocks"),
+    (f"full{USUAL}", "lp_ft"),
+    ("adapter", "bitfit", "gradual"),
 )
-"""Contenders; the second ones are trained when the first ones are done for all cases."""
+"""Contenders; the later ones are trained when the earlier ones are done for all cases."""
 VALIDATION = 0.1
 ADVISED, PROBED = "advised", "advised after a probe"
 MARKS = {"rules": ("<!-- rules -->", "<!-- end rules -->"), "measured": ("<!-- measured -->", "<!-- end -->")}
@@ -89,7 +90,7 @@ class Bench:
     def measure(self) -> list[Measured]:
         """Run everything that is not in the journal yet."""
         cases = {case.name: Measured(case) for case in CASES if case.name in self.asked.cases}
-        for wave in WAVES:
+        for wave in WAVES[: self.asked.waves]:
             for found in cases.values():
                 for seed in self.asked.seeds:
                     self._train(found, seed, self._contenders(found.case, wave))
@@ -104,13 +105,13 @@ class Bench:
         """Name to what its recipe says beside the data."""
         made = {}
         for name in wave:
-            method = name.removesuffix(LONGER)
-            rows = round(case.rows * (1 - VALIDATION))
-            epochs = epochs_for(method, rows)
-            if name == method:
+            method = name.removesuffix(USUAL)
+            epochs = epochs_for(method, round(case.rows * (1 - VALIDATION)))
+            longer = epochs != epochs_for(method, 10**9)
+            if name == method or longer:
                 made[name] = {"method": {"name": method}}
-            elif epochs != epochs_for(method, 10**9):
-                made[name] = {"method": {"name": method}, "training": {"epochs": epochs}}
+            if name == method and longer:
+                made[name]["training"] = {"epochs": epochs}
         return made
 
     def _train(self, found: Measured, seed: int, contenders: dict[str, dict[str, Any]]) -> None:
@@ -118,7 +119,7 @@ class Bench:
         common = small_sets.recipe(found.case, files, self.asked.models, seed)
         about = {name: self._about(found.case, seed, recipe) for name, recipe in contenders.items()}
         missing = {name: common | contenders[name] for name in contenders if self.journal.known(about[name]) is None}
-        trained = self._run(found.case, missing) if missing else {}
+        trained = self._run(missing) if missing else {}
         for name in contenders:
             result = self.journal.once(about[name], lambda name=name: trained[name])
             found.runs[name].append(result)
@@ -126,11 +127,10 @@ class Bench:
                 told = result.get("refused") or f"{result['metric']} {100 * result['test']:.1f}"
                 print(f"{found.case.name:18} seed {seed} {name:22} {told}", flush=True)
 
-    def _run(self, case: Case, recipes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        (self.scratch / "recipes.json").write_text(json.dumps(recipes), encoding="utf-8")
-        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            command = [str(HERE / "train_all.py"), str(self.scratch / "recipes.json"), folder]
-            output = run(command, self.scratch, threads=1).output
+    def _run(self, recipes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        told = self.scratch / "recipes.json"
+        told.write_text(json.dumps(recipes), encoding="utf-8")
+        output = run([str(HERE / "train_all.py"), str(told)], self.scratch, threads=1).output
         lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         return {line.pop("name"): line for line in lines}
 
@@ -248,6 +248,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("advice.json"))
     parser.add_argument("--cases", nargs="+", default=names, choices=names, metavar="CASE", help=", ".join(names))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--waves", type=int, default=len(WAVES), help="how many groups of contenders; default all")
     parser.add_argument("--table", type=Path, help="a page in which the measured part is written anew")
     asked = parser.parse_args()
     asked.data, asked.models, asked.out = asked.data.resolve(), asked.models.resolve(), asked.out.resolve()

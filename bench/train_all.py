@@ -1,61 +1,63 @@
 """Trains several recipes one after the other in one process; prints a line of JSON for each.
 
-    python bench/train_all.py RECIPES.json FOLDER
+    python bench/train_all.py RECIPES.json
 
-RECIPES.json maps names to recipes. Each line has the name, and either the scores or why whet refused it. For answers
-that are right or wrong, ``right`` has a sign for each test row. Run folders are deleted.
+RECIPES.json maps names to recipes. A run is that of ``whet train`` up to the best weights, and its test rows are
+answered in the precision of the run; nothing is saved, and there are no baselines. Each line has the name, and either
+the scores or why whet refused it. For answers that are right or wrong, ``right`` has a sign for each test row.
 """
 
 import json
-import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
 
-import whet
+from whet import recipe as recipes
+from whet.build import Prepared, prepare
+from whet.engine.job import StopRequest
+from whet.engine.loop import fit
+from whet.engine.predict import predict
 from whet.errors import WhetError
+from whet.events import Finished
 
 
 def main() -> None:
-    recipes: dict[str, dict[str, Any]] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    folder = Path(sys.argv[2])
-    for number, (name, recipe) in enumerate(recipes.items()):
-        out = folder / f"run{number}"
-        print(json.dumps({"name": name, **_trained(recipe, out)}), flush=True)
-        shutil.rmtree(out, ignore_errors=True)
+    told: dict[str, dict[str, Any]] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    for name, recipe in told.items():
+        print(json.dumps({"name": name, **_trained(recipe)}), flush=True)
 
 
-def _trained(recipe: dict[str, Any], out: Path) -> dict[str, Any]:
+def _trained(recipe: dict[str, Any]) -> dict[str, Any]:
+    started = time.process_time()
     try:
-        run = whet.train(recipe, out=out, quiet=True)
+        prepared = prepare(recipes.parse(recipe))
+        *_, finished = fit(prepared.job(None, StopRequest()))
     except WhetError as error:
         return {"refused": str(error)}
-    metric = _metric(run.test)
-    baselines = {name: scores.get(metric) for name, scores in run.metrics["baselines"].items()}
+    assert isinstance(finished, Finished)
+    metric, test = prepared.settings.metric, prepared.examples["test"]
+    with prepared.arithmetic.active(prepared.device), prepared.arithmetic.attending(prepared.model):
+        values = predict(prepared.model, prepared.task, test, prepared.device).values
     return {
         "metric": metric,
-        "test": run.test[metric],
-        "validation": run.metrics["validation"][metric],
-        "seconds": run.metrics["seconds"],
-        "baselines": baselines,
-        "right": _right(out, metric),
+        "test": prepared.task.score(values, test)[metric],
+        "validation": finished.scores[metric],
+        "epochs": prepared.settings.epochs,
+        "learning_rate": prepared.settings.learning_rate,
+        "cpu_seconds": round(time.process_time() - started, 1),
+        "right": _right(prepared, values),
     }
 
 
-def _metric(scores: dict[str, float]) -> str:
-    return next(name for name in ("accuracy", "f1", "token_accuracy") if name in scores)
-
-
-def _right(out: Path, metric: str) -> str:
+def _right(prepared: Prepared, values: Any) -> str:
     """1 for each test row whose answer is right, 0 for each other one; nothing where there is no such thing."""
-    if metric != "accuracy":
+    targets = prepared.examples["test"].targets
+    if prepared.task.problem != "single_label" or not isinstance(targets, np.ndarray):
         return ""
-    rows = pq.read_table(out / "predictions.parquet").to_pydict()
-    names = json.loads((out / "data.json").read_text(encoding="utf-8"))["columns"]["label"]
-    answers = zip(rows["prediction"], rows[names[0]], strict=True)
-    return "".join(str(int(str(said) == str(true))) for said, true in answers)
+    return "".join(str(int(right)) for right in values.argmax(axis=1) == targets)
 
 
 if __name__ == "__main__":

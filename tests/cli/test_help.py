@@ -96,19 +96,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_help_names_every_verb_and_how_to_begin(whet: Whet) -> None:
     ended = whet("--help")
     assert ended.code == 0
-    for word in (
-        "train",
-        "advise",
-        "compare",
-        "tune",
-        "resume",
-        "evaluate",
-        "predict",
-        "combine",
-        "methods",
-        "explain",
-        "whet train reviews.csv",
-    ):
+    for word in (*VERBS, "whet train reviews.csv"):
         assert word in ended.out
     assert whet("-h").out == ended.out
 

@@ -125,7 +125,7 @@ def test_without_a_model_some_are_suggested(colours: Path) -> None:
     assert "--model microsoft/resnet-18" in advised.command
     for more in ({"probed": True}, {"budget": "5m"}):
         with pytest.raises(ModelError, match="--model microsoft/resnet-18"):
-            advise(colours, **more)  # type: ignore[arg-type]
+            advise(colours, **more)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def embedded_text_model() -> Path | None:
 
 
 def locate(name: str | None, revision: str | None, *, weights: bool = True) -> tuple[str, Path, Source]:
-    """What to call a model, the folder where it is now, and where it came from; without ``weights`` none are fetched."""
+    """What to call a model, the folder where it is now, and where it came from; ``weights`` False fetches none."""
     if name is None or (name == EMBEDDED and not Path(name).exists()):
         embedded = embedded_text_model()
         if embedded is None:

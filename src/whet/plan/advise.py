@@ -78,8 +78,8 @@ class Facts:
     batch: int = BATCH
     """Rows of a step."""
     memory: int = 16 * 2**30
-    """Bytes of this machine, or of its GPU where there is one: not what is free just now, or the same command would give
-    other advice each time."""
+    """Bytes of this machine, or of its GPU where there is one: not what is free just now, or the same command would
+    give other advice each time."""
     probe: Probe | None = None
     """How near the data is to what the model was pre-trained on; None where nobody has tried."""
 
@@ -227,7 +227,7 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         "texts",
-        lambda facts: True,
+        lambda _: True,
         *("full", "lora"),
         why="the model is small enough to train all of it, which fits the data closest",
         source="Devlin et al. 2019 (arXiv 1810.04805); " + MEASURED,

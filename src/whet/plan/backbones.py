@@ -22,7 +22,8 @@ REWRITING = ("seq2seq",)
 TRANSCRIBING = ("speech_recognition",)
 
 MANY = "many"
-ENGLISH, KOREAN = "English", "Korean"
+ENGLISH: Literal["English"] = "English"
+KOREAN: Literal["Korean"] = "Korean"
 
 _HANGUL = re.compile("[\uac00-\ud7a3\u1100-\u11ff\u3130-\u318f]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -85,7 +86,9 @@ BACKBONES: tuple[Backbone, ...] = (
     # pictures
     Backbone("microsoft/resnet-18", 11.7, "Apache-2.0", SEEING, None, "the fastest; any size of picture"),
     Backbone("facebook/dinov2-small", 22.1, "Apache-2.0", SEEING, None, "the best frozen features"),
-    Backbone("facebook/convnext-tiny-224", 28.6, "Apache-2.0", SEEING, None, "the best scores of this size"),
+    Backbone(
+        "microsoft/swin-tiny-patch4-window7-224", 28.3, "Apache-2.0", SEEING, None, "the best scores of this size"
+    ),
     Backbone("google/vit-base-patch16-224-in21k", 86.4, "Apache-2.0", SEEING, None, "many kinds of things"),
     # sounds
     Backbone("ntu-spml/distilhubert", 23.5, "Apache-2.0", HEARING, None, "the fastest; speech and music"),
