@@ -38,6 +38,7 @@ def main() -> None:
     add("--seeds", type=int, default=5)
     add("--rows", type=int, default=100, help="training texts; 0 measures pictures only")
     add("--pictures", type=int, default=20, help="training pictures of each class")
+    add("--epochs", type=int, default=10)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -46,13 +47,13 @@ def main() -> None:
                 seed: _texts(asked.data / "sst2", folder / f"texts-{seed}", asked.rows, seed)
                 for seed in range(asked.seeds)
             }
-            _compare(f"sst2, {asked.rows} rows", texts, TEXT_CHANGES, {"training": {"epochs": 10}}, folder)
+            _compare(f"sst2, {asked.rows} rows", texts, TEXT_CHANGES, {"training": {"epochs": asked.epochs}}, folder)
         if asked.picture_model:
             pictures = {
                 seed: _pictures(asked.data / "cifar10_folder", folder / f"pictures-{seed}", asked.pictures, seed)
                 for seed in range(asked.seeds)
             }
-            recipe = {"model": asked.picture_model, "training": {"epochs": 10}}
+            recipe = {"model": asked.picture_model, "training": {"epochs": asked.epochs}}
             _compare(f"cifar10, {asked.pictures} pictures a class", pictures, PICTURE_CHANGES, recipe, folder)
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from matrix import families, shares
+from matrix import families, shares, tasks
 
 from whet import catalog, recipe
 from whet.core import Defaults
@@ -57,6 +57,13 @@ def _methods() -> str:
         "*caches*: what the frozen first blocks return is computed once and for all.",
         "",
         families(),
+        "",
+        "## For which tasks",
+        "",
+        "Tried likewise, from the rows to the first step, on a tiny model of the family that is named; the laws of",
+        "whole runs train the same ones, save them and ask them.",
+        "",
+        tasks(),
         "",
         "## How much trains",
         "",

@@ -1,12 +1,15 @@
-"""The tables of methods by kinds of models: where each works, and how much of a well-known model it trains.
+"""The tables of methods by kinds of models and by tasks: where each works, and how much of a model it trains.
 
 What the tables say is tried here, on the tiny models on which the tests run the laws of every method.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from tests.contracts.backbones import BACKBONES, Backbone
+from tests.contracts.grounds import GROUNDS, Ground
 from tests.contracts.rows import row
 from torch import nn
 from transformers import (
@@ -18,6 +21,9 @@ from transformers import (
 )
 
 from whet import catalog
+from whet import recipe as recipes
+from whet.build import prepare
+from whet.engine.arithmetic import Arithmetic
 from whet.errors import ModelError
 from whet.model.freeze import frozen_depth
 from whet.model.parts import parts_of
@@ -35,14 +41,9 @@ def families() -> str:
     ]
     reasons: list[str] = []
     for name in catalog.names("method"):
-        cells = []
-        for backbone in BACKBONES:
-            reason = _refusal(name, backbone)
-            if reason and reason not in reasons:
-                reasons.append(reason)
-            cells.append(f"[{reasons.index(reason) + 1}]" if reason else WORKS)
+        cells = [_cell(_refusal(name, backbone), reasons) for backbone in BACKBONES]
         lines.append(f"| `{name}` | " + " | ".join([*cells, _merges(name), _caches(name)]) + " |")
-    return "\n".join([*lines, "", *(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))])
+    return "\n".join([*lines, "", *_numbered(reasons)])
 
 
 def shares() -> str:
@@ -67,6 +68,41 @@ def shares() -> str:
             cells += [f"{cost.trainable / whole:.2%}", f"{cost.stored / 1e6:,.1f} M"]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def tasks() -> str:
+    """A table of methods by tasks, and why a method is refused where it is."""
+    columns = [f"{ground.task}, {ground.family}" for ground in GROUNDS]
+    lines = ["| method | " + " | ".join(columns) + " |", "|---" + "|:-:" * len(columns) + "|"]
+    reasons: list[str] = []
+    with TemporaryDirectory() as folder:
+        for name in catalog.names("method"):
+            cells = [_cell(_refusal_of_run(name, ground, Path(folder)), reasons) for ground in GROUNDS]
+            lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *_numbered(reasons)])
+
+
+def _refusal_of_run(name: str, ground: Ground, folder: Path) -> str:
+    """Why a run of a method is refused before it begins; empty where it is not."""
+    recipe = recipes.parse(ground.recipe(folder, name, steps=1))
+    try:
+        prepare(recipe, Arithmetic())
+    except ModelError as error:
+        return " ".join(error.problems).replace(ground.model_type, "the model")
+    return ""
+
+
+def _cell(reason: str, reasons: list[str]) -> str:
+    """The number of a reason, which is new in the list or stands there already."""
+    if not reason:
+        return WORKS
+    if reason not in reasons:
+        reasons.append(reason)
+    return f"[{reasons.index(reason) + 1}]"
+
+
+def _numbered(reasons: list[str]) -> list[str]:
+    return [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
 
 
 def _refusal(name: str, backbone: Backbone) -> str:

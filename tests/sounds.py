@@ -62,11 +62,12 @@ _NARROW: dict[str, Any] = {
 }
 
 
-def wave_model(folder: Path, *, masked: bool = True, ctc: bool = False, layerdrop: float = 0.0) -> Path:
-    """A random Wav2Vec2, in 20 ms steps; with a mask over padding, or without one as the oldest models are."""
+def wave_model(folder: Path, *, masked: bool = True, family: str = "wav2vec2") -> Path:
+    """A random Wav2Vec2, HuBERT or WavLM; with a mask over padding, or without one as the oldest models are."""
     hf = _transformers()
 
-    config = hf.Wav2Vec2Config(
+    config = hf.AutoConfig.for_model(
+        family,
         **_NARROW,
         vocab_size=32,
         conv_dim=(16, 24),
@@ -76,9 +77,9 @@ def wave_model(folder: Path, *, masked: bool = True, ctc: bool = False, layerdro
         num_conv_pos_embeddings=8,
         num_conv_pos_embedding_groups=2,
         classifier_proj_size=16,
-        layerdrop=layerdrop,
+        layerdrop=0.0,
     )
-    _save((hf.Wav2Vec2ForCTC if ctc else hf.Wav2Vec2Model)(config), folder)
+    _save(hf.AutoModel.from_config(config), folder)
     hf.Wav2Vec2FeatureExtractor(sampling_rate=RATE, return_attention_mask=masked).save_pretrained(folder)
     return folder
 

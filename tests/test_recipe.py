@@ -227,6 +227,8 @@ def test_eight_mistakes_are_eight_messages() -> None:
         (with_data(count=3), "count: unknown option; did you mean 'method.count' of last_blocks?"),
         (training(cosine=True, epochs=1), None),
         (with_data(method={"rank": 8}), f"method.name: is missing; known are: {', '.join(catalog.names('method'))}"),
+        (with_data(task={"sampels": 8}), "task.sampels: unknown option of every task; did you mean 'samples'?"),
+        (with_data(task={"name": 5, "samples": 8}), "task.name: 5 should be a text; put it in quotes"),
         (with_data(method={"name": "lora", "rnk": 8}), "method.rnk: unknown option of 'lora'; did you mean 'rank'?"),
         (
             training(schedule={"name": "linear", "finall": 0}),
@@ -318,6 +320,9 @@ def test_one_mistake_is_one_message(raw: dict[str, Any], problem: str | None) ->
         with_data(method=None, task=None, model=None),
         with_data(method={"name": "lora", "rank": 4, "targets": ["*.query"]}),
         with_data(task={"name": "text_classification", "class_weights": "balanced"}),
+        with_data(task={"samples": 2}),
+        with_data(task={"name": None, "samples": 2}),
+        columns(split="random"),
         with_data(training={}),
     ],
 )

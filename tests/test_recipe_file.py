@@ -103,6 +103,8 @@ def fits(value: object, schema: Mapping[str, Any], root: Mapping[str, Any]) -> b
     """Whether a value fits a JSON schema; knows the words that the recipe's schema is made of."""
     if "$ref" in schema:
         return fits(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+    if "not" in schema and fits(value, schema["not"], root):
+        return False
     for word, combine in (("anyOf", any), ("oneOf", any)):
         if word in schema and not combine(fits(value, one, root) for one in schema[word]):
             return False
@@ -139,6 +141,7 @@ SCHEMA = recipes.schema()
         with_data(method={"name": "last_blocks", "count": 3}),
         with_data(task={"name": "text_classification", "class_weights": {"a": 1, "b": 2.5}}),
         with_data(task={"name": "text_classification", "class_weights": "balanced"}),
+        with_data(task={"samples": 2}),
         training(schedule="cosine", learning_rate=0.001, max_gradient_norm=None, optimizer="sgd"),
         training(schedule={"name": "step", "every": 0.5}),
         {"data": {"train": "a", "text": ["b", "c"], "label": "d", "incomplete": "drop", "delimiter": ";"}},
@@ -160,6 +163,7 @@ def test_the_schema_takes_what_whet_takes(raw: dict[str, Any]) -> None:
         with_data(method={"name": "lora", "rank": 0}),
         with_data(method={"name": "full", "rank": 8}),
         with_data(method={"rank": 8}),
+        with_data(task={"name": "seq2seq", "class_weights": "balanced"}),
         training(epochs=0),
         training(epochs="many"),
         training(schedule="cosin"),

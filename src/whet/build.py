@@ -38,7 +38,7 @@ from whet.engine.objective import refuse_idle_passes
 from whet.engine.predict import predict
 from whet.engine.shares import refuse_batch_norms
 from whet.errors import DataError, RecipeError
-from whet.intake import Shared, augmentation, listed, own_sides, wanted_changes
+from whet.intake import Shared, augmentation, listed, own_sides, split_column, wanted_changes
 from whet.model.dropout import set_dropout
 from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of
@@ -156,7 +156,7 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
     )
     method_name, method, defaults, about_method = choose_method(recipe, asked, facts)
     values = _values(recipe, task_name, method_name, method, loaded)
-    values["data"] = resolve.data_values(recipe, columns, own_sides(splits, decided))
+    values["data"] = resolve.data_values(recipe, columns, own_sides(splits, decided), split_column(decided))
     values["training"] = resolve.training_values(recipe, defaults, task.metric)
     if (dropout := values["training"].get("dropout")) is not None:
         set_dropout(loaded.model, dropout)
@@ -356,8 +356,10 @@ def _asked(recipe: Recipe) -> Method | None:
             "surgery out, or choose a method that saves the whole model, such as 'full' or 'last_blocks'"
         )
     idle = [name for name in ("l2_sp", "mixes") if vars(recipe.training)[name]]
-    if method.keeps_base and idle:
-        why = f"method '{recipe.method.name}' leaves the pre-trained weights as they are; leave it out"
+    begins_anew = recipe.method.name == "scratch"
+    if idle and (method.keeps_base or begins_anew):
+        what = "keeps nothing of" if begins_anew else "leaves as they are"
+        why = f"method '{recipe.method.name}' {what} the pre-trained weights; leave it out"
         raise RecipeError(*(f"training.{name}: {why}" for name in idle))
     return method
 

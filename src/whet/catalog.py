@@ -9,7 +9,7 @@ import ast
 import dataclasses
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -126,9 +126,30 @@ def options(kind: Kind, name: str) -> list[Option]:
     ]
 
 
+def strangers(kind: Kind, wanted: Iterable[str]) -> list[str]:
+    """What to tell of options that no variant of a kind has."""
+    known = sorted({option.name for name in names(kind) for option in options(kind, name)})
+    unknown = sorted({*wanted} - {*known})
+    return [f"{kind}.{option}: unknown option of every {kind}{did_you_mean(option, known)}" for option in unknown]
+
+
 def schema(kind: Kind, name: str) -> dict[str, Any]:
     """JSON schema of a variant's options."""
     return TypeAdapter(load(kind, name)).json_schema()
+
+
+def schemas(kind: Kind) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """JSON schemas of all variants of a kind, with their names, and the definitions that they refer to."""
+    variants: list[dict[str, Any]] = []
+    definitions: dict[str, Any] = {}
+    for name in names(kind):
+        found = schema(kind, name)
+        definitions |= found.pop("$defs", {})
+        found["properties"] = {"name": {"const": name}, **found.get("properties", {})}
+        found["required"] = ["name", *found.get("required", [])]
+        found["description"] = summary(kind, name)
+        variants.append(found)
+    return variants, definitions
 
 
 def docstring(kind: Kind, name: str) -> str:

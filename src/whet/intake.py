@@ -9,6 +9,7 @@ from whet import catalog
 from whet.core import Choice, Columns, Examples, Loaded, Rows
 from whet.data import columns as columns_of
 from whet.data.kinds import task_of
+from whet.data.marked import by_column
 from whet.data.source import read_splits
 from whet.data.split import split, without_leaks
 from whet.errors import RecipeError
@@ -27,6 +28,9 @@ def intake(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Ch
         delimiter=data.delimiter,
         tagged=recipe.task is not None and recipe.task.name == "token_classification",
     )
+    taken = [*(listed(data.text) or ()), *(listed(data.label) or ()), data.group]
+    splits, marked = by_column(splits, data.split, [name for name in taken if name is not None])
+    decided += marked
     name, task, why = _task(recipe, splits["train"])
     columns, found = task.find_columns(
         splits["train"], text=listed(data.text), label=listed(data.label), group=data.group
@@ -34,8 +38,9 @@ def intake(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Ch
     decided += [*found, Choice("task.name", name, "inferred", why)]
     idle = [side for side in splits if f"{side}_share" in data.model_fields_set and vars(data)[side] is None]
     if idle:
+        apart = f", by column '{marked[0].value}' (data.split=random draws all sides)" if marked else ""
         raise RecipeError(
-            *(f"data.{side}_share: the data has its own {side} rows; leave the share out" for side in idle)
+            *(f"data.{side}_share: the data has its own {side} rows{apart}; leave the share out" for side in idle)
         )
     for side, rows in splits.items():
         if side != "train":
@@ -67,16 +72,26 @@ def intake(recipe: Recipe) -> tuple[dict[str, Rows], Columns, str, Task, list[Ch
 
 def _task(recipe: Recipe, rows: Rows) -> tuple[str, Task, str]:
     """The task with its name, and why it is this one."""
-    if recipe.task is not None:
-        return recipe.task.name, catalog.build("task", recipe.task.name, recipe.task.options), ""
+    options: dict[str, object] = {} if recipe.task is None else recipe.task.options
+    if recipe.task is not None and recipe.task.name is not None:
+        return recipe.task.name, catalog.build("task", recipe.task.name, options), ""
     name, why = task_of(rows, listed(recipe.data.label))
-    return name, catalog.build("task", name, {}), why
+    try:
+        return name, catalog.build("task", name, options), why
+    except RecipeError as error:
+        way_out = f"task '{name}' is what the rows are for, since {why}; for another one set task.name"
+        raise RecipeError(*error.problems, way_out) from None
 
 
 def own_sides(splits: Mapping[str, Rows], decided: list[Choice]) -> set[str]:
     """Sides that the data came with; the others were split off."""
     split_off = {choice.path for choice in decided}
     return {side for side in splits if f"data.{side}_share" not in split_off}
+
+
+def split_column(decided: list[Choice]) -> str | None:
+    """The column by which the rows stand on their sides."""
+    return next((str(choice.value) for choice in decided if choice.path == "data.split"), None)
 
 
 def measured_rows(recipe: Recipe) -> Rows:

@@ -32,17 +32,27 @@ def _training_rows(value: object) -> object:
     return {"train": value} if isinstance(value, str) else value
 
 
-class Variant(BaseModel):
-    """A method or a task with its options."""
+class _Options(BaseModel):
+    """Options whose names depend on what they are for."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
 
     @property
     def options(self) -> dict[str, object]:
         """What was set beside the name."""
         return dict(self.model_extra or {})
+
+
+class Variant(_Options):
+    """A method with its options."""
+
+    name: str
+
+
+class Wanted(_Options):
+    """A task with its options, or options of the task that the data turns out to be for."""
+
+    name: str | None = None
 
 
 class Recipe(Section):
@@ -53,8 +63,8 @@ class Recipe(Section):
     model: str | None = None
     """A folder, or a name on a model hub; without it the embedded MiniLM."""
     surgery: Surgery = Surgery()
-    task: Annotated[Variant, BeforeValidator(_named)] | None = None
-    """Kind of problem; inferred from the columns if not named."""
+    task: Annotated[Wanted, BeforeValidator(_named)] | None = None
+    """Kind of problem; inferred from the columns if not named, and options without a name are for what is inferred."""
     method: Annotated[Variant, BeforeValidator(_named)] | None = None
     """Way to fine-tune; advised by rows, task, model and machine if not named (whet advise)."""
     augment: Augment = Augment()
@@ -171,7 +181,8 @@ def given(recipe: Recipe) -> set[str]:
     paths |= {f"{name}.{key}" for name, section in sections.items() for key in _set_in(section)}
     for kind, variant in (("task", recipe.task), ("method", recipe.method)):
         if variant is not None:
-            paths |= {f"{kind}.name", *(f"{kind}.{key}" for key, value in variant.options.items() if value is not None)}
+            said = {"name": variant.name, **variant.options}
+            paths |= {f"{kind}.{key}" for key, value in said.items() if value is not None}
     return paths
 
 
@@ -203,20 +214,14 @@ def schema() -> dict[str, Any]:
     """JSON schema of a recipe, with the options of every method and task, for editors."""
     result = Recipe.model_json_schema()
     for kind in catalog.FOLDERS:
-        variants: list[dict[str, Any]] = [{"type": "string", "enum": list(catalog.names(kind))}]
-        for name in catalog.names(kind):
-            options = catalog.schema(kind, name)
-            result["$defs"] |= options.pop("$defs", {})
-            options["properties"] = {"name": {"const": name}, **options.get("properties", {})}
-            options["required"] = ["name", *options.get("required", [])]
-            options["description"] = catalog.summary(kind, name)
-            variants.append(options)
-        result["properties"][kind] = {
-            "anyOf": [*variants, {"type": "null"}],
-            "default": None,
-            "description": result["properties"][kind]["description"],
-        }
-    result["$defs"].pop("Variant", None)
+        variants, definitions = catalog.schemas(kind)
+        result["$defs"] |= definitions
+        if kind == "task":
+            # Those of the task that the data turns out to be for.
+            variants.append({"type": "object", "not": {"required": ["name"]}})
+        named = {"type": "string", "enum": list(catalog.names(kind))}
+        result["properties"][kind]["anyOf"] = [named, *variants, {"type": "null"}]
+    result["$defs"] = {name: one for name, one in result["$defs"].items() if name not in ("Variant", "Wanted")}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, "title": "whet recipe"}
 
 
@@ -269,6 +274,8 @@ def _variant_problems(raw: Mapping[str, Any]) -> list[str]:
     problems: list[str] = []
     for kind in catalog.FOLDERS:
         chosen = _mapping(_named(raw.get(kind)))
+        if kind == "task" and chosen.get("name") is None:
+            problems += catalog.strangers("task", chosen.keys() - {"name"})
         if not isinstance(chosen.get("name"), str):
             continue
         try:

@@ -17,10 +17,13 @@ METHOD_DEFAULTS = Training.model_fields.keys() & Defaults.__dataclass_fields__.k
 """Options of the training section for which every method has a default of its own."""
 
 
-def data_values(recipe: Recipe, columns: Columns, own_sides: Collection[str] = ()) -> dict[str, Any]:
+def data_values(
+    recipe: Recipe, columns: Columns, own_sides: Collection[str] = (), split: str | None = None
+) -> dict[str, Any]:
     """The data section with columns filled in and absolute paths, so that it means the same from any folder.
 
-    ``own_sides`` came with the data, so no share of the rows was split off for them.
+    ``own_sides`` came with the data, so no share of the rows was split off for them. ``split`` is the column that says
+    who stands where.
     """
     values = {key: value for key, value in recipe.data.model_dump().items() if value is not None}
     for key in ("train", "validation", "test"):
@@ -30,6 +33,8 @@ def data_values(recipe: Recipe, columns: Columns, own_sides: Collection[str] = (
             values[key] = str(Path(values[key]).resolve())
     values["text"] = columns.text[0] if len(columns.text) == 1 else list(columns.text)
     values["label"] = columns.label[0] if len(columns.label) == 1 else list(columns.label)
+    if split is not None:
+        values["split"] = split
     return values
 
 

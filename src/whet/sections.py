@@ -242,6 +242,9 @@ class Data(Section):
     """Column of the answer, or several columns of zeros and ones for multi-label data."""
     group: Annotated[str | None, BeforeValidator(_column, json_schema_input_type=str | None)] = None
     """Rows with the same value in this column stay on one side of a split."""
+    split: Annotated[str | None, BeforeValidator(_column, json_schema_input_type=str | None)] = None
+    """Column that says of every row whether it trains, validates or tests; found by its name and its values if not
+    named. With 'random' the sides are drawn, whatever the rows say."""
     validation_share: float = Field(0.1, gt=0, lt=1)
     """Share of the rows that is split off for validation where no file is named."""
     test_share: float = Field(0.1, ge=0, lt=1)

@@ -188,6 +188,8 @@ CASES = [
     given("option of another method", "--method full --set method.rank=8", "method.rank", "'full'", "belongs to lora"),
     given("option of no method", "--method lora --set method.rnk=8", "method.rnk", "did you mean 'rank'?"),
     given("option without its method", "--set method.rank=8", "method.name: is missing", "known are: adapter"),
+    given("option of no task", "--set task.sampels=2", "task.sampels", "every task", "did you mean 'samples'?"),
+    given("option of another task", "--set task.samples=2", "task.samples", "belongs to causal_lm", "set task.name"),
     given("option that is needed", "--method mask", "method.train", "is missing"),
     given(
         "adapter for another model",
@@ -197,6 +199,7 @@ CASES = [
         "leave surgery out",
     ),
     given("nothing to pull back", "--method lora --set training.l2_sp=1", "training.l2_sp", "leave it out"),
+    given("nothing to pull back to", "--method scratch --set training.l2_sp=1", "training.l2_sp", "keeps nothing of"),
     given("nothing to mix with", "--method ia3 --set training.mixes=[0.5]", "training.mixes", "leave it out"),
     given("too many blocks dropped", "--set surgery.drop_blocks=60", "surgery.drop_blocks", "leave none"),
     given("unknown surgery", "--set surgery.drop_block=1", "surgery.drop_block", "did you mean 'drop_blocks'?"),

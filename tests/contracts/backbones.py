@@ -92,6 +92,16 @@ _SHORT = {"max_position_embeddings": 32}
 _GROUPED = {"num_attention_heads": 4, "num_key_value_heads": 2, "attention_dropout": 0.1}
 _DROPPING = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 _STAGES = {"hidden_sizes": [16, 32], "depths": [1, 2]}
+_HEARS = {
+    "conv_dim": (16, 16),
+    "conv_kernel": (10, 3),
+    "conv_stride": (5, 2),
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "classifier_proj_size": 16,
+    "layerdrop": 0.0,
+    "apply_spec_augment": False,
+}
 
 BACKBONES = (
     _text("bert", **_NARROW, **_SHORT),
@@ -167,19 +177,9 @@ BACKBONES = (
         drop_path_rate=0.0,
         **_DROPPING,
     ),
-    _audio(
-        "wav2vec2",
-        _noise("input_values", 400),
-        **_NARROW,
-        conv_dim=(16, 16),
-        conv_kernel=(10, 3),
-        conv_stride=(5, 2),
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-        classifier_proj_size=16,
-        layerdrop=0.0,
-        apply_spec_augment=False,
-    ),
+    _audio("wav2vec2", _noise("input_values", 400), **_NARROW, **_HEARS),
+    # Its attention reads the weights of its layers and never calls them.
+    _audio("wavlm", _noise("input_values", 400), **_NARROW, **_HEARS, num_buckets=8, max_bucket_distance=16),
     _audio(
         "whisper",
         _noise("input_features", 8, 32),

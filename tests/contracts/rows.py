@@ -57,11 +57,14 @@ SOUND_AND_PICTURES = (
     "convnext",
     "swin",
     "wav2vec2",
+    "wavlm",
     "whisper",
     "audio-spectrogram-transformer",
 )
 
 CONVOLUTIONS = ("resnet", "convnext")
+NO_WAY_IN = (*CONVOLUTIONS, "wavlm")
+"""Whose attention, if they have one, takes no keys from outside."""
 
 METHODS: dict[str, Row] = {
     "adapter": Row(
@@ -143,7 +146,7 @@ METHODS: dict[str, Row] = {
         changed={"length": 4},
         keeps_output=False,
         merges=False,
-        without=dict.fromkeys(CONVOLUTIONS, "no block"),
+        without=dict.fromkeys(NO_WAY_IN, "no block"),
         refused=(({"length": 32}, ("32 virtual tokens", "32 positions", "'lora'")),),
     ),
     "prefix": Row(
@@ -151,7 +154,7 @@ METHODS: dict[str, Row] = {
         changed={"length": 4, "bottleneck": 8, "reparametrise": False},
         keeps_output=False,
         merges=False,
-        without=dict.fromkeys(CONVOLUTIONS, "no block"),
+        without=dict.fromkeys(NO_WAY_IN, "no block"),
         refused=(({"reparametrise": False, "bottleneck": 8}, ("bottleneck", "leave it out")),),
     ),
     "prompt": Row(

@@ -144,3 +144,17 @@ def test_a_pattern_that_names_grouped_convolutions_only_is_refused_with_the_reas
     method: Method = catalog.build("method", "lora", {"rank": 4, "targets": [parts.grouped[0]]})
     with pytest.raises(ModelError, match="grouped convolutions"):
         method.attach(plain, parts)
+
+
+@pytest.mark.parametrize("method_name", ["lora", "qlora", "ia3"])
+def test_layers_that_an_attention_reads_without_calling_them_are_left_out_and_refused_by_name(method_name: str) -> None:
+    parts = parts_of(BY_NAME["wavlm"].build())
+    options: dict[str, object] = {} if method_name == "ia3" else {"rank": 4}
+    method: Method = catalog.build("method", method_name, options)
+    if method_name == "lora":
+        wrapped = parts_of(method.attach(BY_NAME["wavlm"].build(), parts))
+        beside = {name.rpartition(".lora_A")[0].rpartition(".")[2] for name in wrapped.parameters if ".lora_A" in name}
+        assert beside == {"gru_rel_pos_linear", "intermediate_dense", "output_dense"}
+    named: Method = catalog.build("method", method_name, {**options, "targets": ["*.v_proj"]})
+    with pytest.raises(ModelError, match=r"'\*\.v_proj' names layers.*wavlm reads without calling them.*choose 'mask'"):
+        named.cost(parts)

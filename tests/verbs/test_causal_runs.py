@@ -13,21 +13,15 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import whet
-from tests.verbs.broken import assert_resumed_is_whole
-from whet import catalog
+from tests import texts
+from tests.contracts.grounds import SMALL
+from tests.texts import DAYS
 from whet import recipe as recipes
 from whet.build import predictor
 from whet.errors import ModelError, RecipeError, RunError
 from whet.verbs import session as session_module
 from whet.verbs.train import run as run_recipe
 
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-SMALL: dict[str, dict[str, Any]] = {
-    "gradual": {"groups": 1},
-    "last_blocks": {"count": 1},
-    "mask": {"train": ["*.mlp.*"]},
-}
-SMALL |= {name: {"length": 3} for name in ("prompt", "prefix", "p_tuning")}
 TIED = ("head", "gradual", "lp_ft")
 """Methods that train a head alone, which a model whose head is its table of tokens does not have."""
 
@@ -35,15 +29,7 @@ TIED = ("head", "gradual", "lp_ft")
 @pytest.fixture(scope="session")
 def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prompts with completions that follow from them."""
-    path = tmp_path_factory.mktemp("data") / "days.jsonl"
-    rows = [
-        {"prompt": f"{number}. {word} {day}:", "completion": f"{DAYS[(i + step) % 7]}"}
-        for number in range(6)
-        for i, day in enumerate(DAYS)
-        for word, step in (("after", 1), ("before", -1))
-    ]
-    path.write_text("\n".join(json.dumps(row) for row in rows))
-    return path
+    return texts.prompts(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
@@ -77,22 +63,6 @@ def test_a_run_learns_and_is_loaded_and_asked_without_whet(recipe: dict[str, Any
     assert "num_labels" not in card
     again = whet.Run(run.folder).evaluate(recipe["data"]["train"])
     assert again.scores["loss"] < 2.5
-
-
-@pytest.mark.parametrize("name", [name for name in catalog.names("method") if name != "qlora"])
-def test_every_method_trains_a_decoder_and_its_saved_model_answers_the_same(
-    name: str, recipe: dict[str, Any], tmp_path: Path
-) -> None:
-    recipe["method"] = {"name": name, **SMALL.get(name, {})}
-    recipe["training"] = {"steps": 4, "learning_rate": 0.01}
-    if name == "bitfit":
-        with pytest.raises(ModelError, match="no biases"):
-            whet.train(recipe, out=tmp_path / "run", quiet=True)
-        return
-    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
-    assert [answer.label for answer in run.predict(["1. after Friday:"])] == [
-        answer.label for answer in whet.Run(run.folder).predict(["1. after Friday:"])
-    ]
 
 
 @pytest.fixture(scope="session")
@@ -218,24 +188,3 @@ def test_options_of_chats_are_refused_for_plain_texts(
 def test_an_encoder_is_refused_with_the_way_out(days: Path, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"type 'bert' cannot continue texts.*choose a decoder"):
         whet.train(str(days), model=str(tiny_model), out=tmp_path / "run", quiet=True)
-
-
-@pytest.mark.parametrize("method", ["full", "lora", "last_blocks"])
-def test_a_resumed_run_ends_with_the_same_bits(method: str, recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe["method"] = {"name": method, **SMALL.get(method, {})}
-    assert_resumed_is_whole(recipe, tmp_path)
-
-
-def test_with_frozen_blocks_stored_the_losses_are_those_without(recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe["method"] = {"name": "last_blocks", "count": 1}
-    losses = []
-    for cache in ("memory", "off"):
-        recipe["training"] |= {"cache": cache}
-        run = whet.train(recipe, out=tmp_path / cache, quiet=True)
-        losses.append([event["loss"] for event in _events(run.folder) if event["event"] == "Step"])
-        assert any(event["event"] == "Stored" for event in _events(run.folder)) is (cache == "memory")
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-
-
-def _events(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]

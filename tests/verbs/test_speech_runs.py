@@ -1,41 +1,18 @@
 """Whole runs of models that write what is said: what they learn, leave behind and take up again."""
 
 import json
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
-from safetensors.torch import load_file
 
 import whet
 from tests import sounds
-from whet import catalog
 from whet import recipe as recipes
-from whet.errors import DataError, ModelError, RecipeError, WhetError
-from whet.events import Step
-from whet.verbs.session import Session
-from whet.verbs.train import watch
+from whet.errors import DataError, ModelError, RecipeError
 
 pytest.importorskip("soundfile")
-
-SMALL: dict[str, dict[str, Any]] = {
-    "gradual": {"groups": 1},
-    "last_blocks": {"count": 1},
-    "mask": {"train": ["*.layers.1.*"]},
-    "adapter": {"bottleneck": 4},
-    "qlora": {"rank": 2},
-}
-SMALL |= {name: {"length": 2} for name in ("prompt", "prefix", "p_tuning")}
-REFUSED = {
-    ("ctc", "embeddings"): "no tokens",
-    ("whisper", "prompt"): "hears with one part and writes with another",
-    ("whisper", "head"): "its table of token vectors",
-    ("whisper", "gradual"): "its table of token vectors",
-    ("whisper", "lp_ft"): "its table of token vectors",
-}
 
 
 @pytest.fixture(scope="session")
@@ -61,61 +38,6 @@ def recipe(said: Path, model: Path, **training: Any) -> dict[str, Any]:
         "task": {"name": "speech_recognition", "samples": 3, "new_tokens": 8},
         "training": {"batch_size": 6, "learning_rate": 0.005, **training},
     }
-
-
-def settled(name: str) -> dict[str, Any] | str:
-    return {"name": name, **SMALL[name]} if name in SMALL else name
-
-
-@pytest.mark.parametrize("name", catalog.names("method"))
-@pytest.mark.parametrize("kind", ["ctc", "whisper"])
-def test_every_method_trains_or_is_refused_and_the_saved_model_says_the_same(
-    kind: str, name: str, said: Path, models: dict[str, Path], tmp_path: Path
-) -> None:
-    if name == "qlora":
-        pytest.importorskip("bitsandbytes")
-    raw = recipe(said, models[kind], steps=3)
-    raw["method"] = settled(name)
-    if (kind, name) in REFUSED:
-        with pytest.raises(WhetError, match=REFUSED[kind, name]):
-            whet.train(raw, out=tmp_path / "run", quiet=True)
-        return
-    run = whet.train(raw, out=tmp_path / "run", quiet=True)
-    clip = said.parent / "audio" / "0.wav"
-    answers = [run.predict([str(clip)])[0].label, whet.Run(run.folder).predict([str(clip)])[0].label]
-    assert answers[0] == answers[1]
-    assert {"wer", "cer", "loss"} <= set(run.test)
-
-
-@pytest.mark.parametrize("kind", ["ctc", "unmasked", "whisper"])
-def test_a_resumed_run_ends_with_the_same_bits(kind: str, said: Path, models: dict[str, Path], tmp_path: Path) -> None:
-    raw = recipe(said, models[kind], epochs=2, checkpoint_every=2)
-    whole = whet.train(raw, out=tmp_path / "whole", quiet=True)
-    session = Session.start(recipes.parse(raw), tmp_path / "broken")
-    for event in session.events():
-        if isinstance(event, Step) and event.step == 5:
-            session.stop.make("a test")
-    again, _ = Session.resume(tmp_path / "broken")
-    resumed = watch(again, Console(file=StringIO()))
-    assert resumed.test == whole.test
-    for file in (whole.folder / "model").glob("*.safetensors"):
-        one, other = load_file(file), load_file(resumed.folder / "model" / file.name)
-        assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.mark.parametrize("kind", ["ctc", "whisper"])
-def test_with_frozen_blocks_stored_the_losses_are_those_without(
-    kind: str, said: Path, models: dict[str, Path], tmp_path: Path
-) -> None:
-    losses = []
-    for cache in ("memory", "off"):
-        raw = recipe(said, models[kind], epochs=2, cache=cache)
-        raw["method"] = {"name": "last_blocks", "count": 1}
-        run = whet.train(raw, out=tmp_path / cache, quiet=True)
-        events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
-        losses.append([event["loss"] for event in events if event["event"] == "Step"])
-        assert any(event["event"] == "Stored" for event in events) is (cache == "memory")
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ctc", "whisper"])

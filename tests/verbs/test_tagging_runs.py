@@ -11,33 +11,10 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 import whet
-from tests.conftest import WORDS
-from tests.verbs.broken import assert_resumed_is_whole
-from whet import catalog
+from tests import texts
 from whet import recipe as recipes
 from whet.cli.app import app
 from whet.core import Answer, Entity
-
-SMALL: dict[str, dict[str, Any]] = {
-    "gradual": {"groups": 1},
-    "last_blocks": {"count": 1},
-    "mask": {"train": ["*.layer.1.*"]},
-}
-SMALL |= {name: {"length": 3} for name in ("prompt", "prefix", "p_tuning")}
-
-
-def made(count: int) -> list[dict[str, Any]]:
-    """Sentences in which what is good or bad is an entity of one or two words."""
-    rows = []
-    for number in range(count):
-        label = "bad" if number % 2 else "good"
-        first, second = WORDS[label][number % 5], WORDS[label][number // 5 % 5]
-        fillers = [WORDS[""][number // base % 10] for base in (1, 10)]
-        tokens, tags = [*fillers, first], ["O", "O", f"B-{label}"]
-        if number % 3:
-            tokens, tags = [*tokens, second], [*tags, f"I-{label}"]
-        rows.append({"tokens": [*tokens, "day"], "ner_tags": [*tags, "O"]})
-    return rows
 
 
 def only(answer: Answer) -> Entity:
@@ -50,9 +27,7 @@ def only(answer: Answer) -> Entity:
 
 @pytest.fixture(scope="session")
 def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "tagged.jsonl"
-    path.write_text("\n".join(map(json.dumps, made(80))))
-    return path
+    return texts.tagged_lines(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
@@ -92,22 +67,11 @@ def test_a_run_learns_and_is_loaded_and_asked_without_whet(recipe: dict[str, Any
     assert again.scores["f1"] > 0.9
 
 
-@pytest.mark.parametrize("name", [name for name in catalog.names("method") if name != "qlora"])
-def test_every_method_tags_and_its_saved_model_answers_the_same(
-    name: str, recipe: dict[str, Any], tmp_path: Path
-) -> None:
-    recipe["method"] = {"name": name, **SMALL.get(name, {})}
-    recipe["training"] = {"steps": 4, "learning_rate": 0.01}
-    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
-    asked: list[str | tuple[str, ...] | list[str]] = ["so very mean and dull", ["the", "kind", "day"]]
-    assert run.predict(asked) == whet.Run(run.folder).predict(asked)
-
-
 def test_texts_with_spans_are_learned_and_answered_with_spans(
     recipe: dict[str, Any], tmp_path: Path, tiny_model: Path
 ) -> None:
     rows = []
-    for row in made(80):
+    for row in texts.tagged(80):
         text, spans = " ".join(row["tokens"]), []
         for start, tag in enumerate(row["ner_tags"]):
             if tag.startswith("B-"):
@@ -139,7 +103,7 @@ def test_a_file_of_lines_with_numbers_for_tags_is_read_where_the_task_is_named(
     numbers = {"O": "0", "B-good": "1", "I-good": "1", "B-bad": "2", "I-bad": "2"}
     lines = [
         "".join(f"{token} {numbers[tag]}\n" for token, tag in zip(row["tokens"], row["ner_tags"], strict=True))
-        for row in made(80)
+        for row in texts.tagged(80)
     ]
     data = tmp_path / "lines.txt"
     data.write_text("\n".join(lines))
@@ -153,21 +117,3 @@ def test_a_file_of_lines_with_numbers_for_tags_is_read_where_the_task_is_named(
     assert run.evaluate(data).scores["token_accuracy"] > 0.9
     listed = run.predict(["the film lovely day"])[0].label
     assert [(one.text, one.label) for one in listed][2] == ("lovely", "1")  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("method", ["full", "lora", "last_blocks"])
-def test_a_resumed_run_ends_with_the_same_bits(method: str, recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe["method"] = {"name": method, **SMALL.get(method, {})}
-    assert_resumed_is_whole(recipe, tmp_path)
-
-
-def test_with_frozen_blocks_stored_the_losses_are_those_without(recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe["method"] = {"name": "last_blocks", "count": 1}
-    losses = []
-    for cache in ("memory", "off"):
-        recipe["training"] |= {"cache": cache}
-        run = whet.train(recipe, out=tmp_path / cache, quiet=True)
-        events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
-        losses.append([event["loss"] for event in events if event["event"] == "Step"])
-        assert any(event["event"] == "Stored" for event in events) is (cache == "memory")
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)

@@ -87,9 +87,9 @@ class Ia3:
         known = linear_layers(parts)
         outputs, inputs = keys_and_values(parts), feed_forwards(parts)
         if self.targets is not None:
-            outputs = matching("targets", self.targets, known) if self.targets else []
+            outputs = matching("targets", self.targets, known, parts) if self.targets else []
         if self.feedforward is not None:
-            inputs = matching("feedforward", self.feedforward, known) if self.feedforward else []
+            inputs = matching("feedforward", self.feedforward, known, parts) if self.feedforward else []
         if not (outputs or inputs):
             raise ModelError(
                 f"method 'ia3': {parts.family} has neither keys and values nor a feed-forward network to scale, or "

@@ -28,7 +28,8 @@ class Lora:
 
     A frozen layer y = x W becomes y = x W + (alpha / r) x A B with x (B, T, d_in), W (d_in, d_out), A (d_in, r)
     random and B (r, d_out) zero, so nothing changes at the start; r (d_in + d_out) numbers train per layer. A
-    convolution gets an A of its own kernel size and a B of 1 x 1; a grouped one gets none. The head trains in full.
+    convolution gets an A of its own kernel size and a B of 1 x 1; a grouped one gets none, nor does a layer whose
+    weight is read without calling it (the attention of WavLM). The head trains in full.
     Choose it where full fine-tuning does not fit into memory, where many tasks share one base model, or where old
     skills must stay. Its variants can be combined: ``scaling`` for ranks of 32 and more, ``decompose`` for ranks of 8
     and less, ``start`` and ``b_rate`` where there is time for few steps only.
@@ -125,7 +126,9 @@ class Lora:
                     f"method.targets: '{pattern}' names grouped convolutions, with which an update cannot be merged; "
                     "leave them out, or choose method 'mask' to train them in full"
                 )
-        found = (linear or others) if self.targets is None else matching("targets", self.targets, linear + others)
+        found = (
+            (linear or others) if self.targets is None else matching("targets", self.targets, linear + others, parts)
+        )
         narrow = next((name for name in found if self.rank > min(self._shape(parts, name))), None)
         if self.start == "pissa" and narrow:
             most = min(self._shape(parts, narrow))

@@ -111,4 +111,4 @@ class Qlora:
                 f"method 'qlora': {parts.family} has no linear layer in its blocks, and only those can be kept in "
                 "4 bits; choose method 'lora'"
             )
-        return known if self.targets is None else matching("targets", self.targets, known)
+        return known if self.targets is None else matching("targets", self.targets, known, parts)

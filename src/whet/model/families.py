@@ -45,3 +45,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "efficientnet": ("encoder.blocks.*", "+encoder.top_conv", "+encoder.top_bn"),
     **dict.fromkeys(("wav2vec2", "hubert", "wavlm", "unispeech-sat", "wav2vec2-bert"), _SPEECH),
 }
+
+NOT_CALLED: dict[str, tuple[str, ...]] = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
+"""Linear layers, by the ends of their names, whose weights the attention of a family reads without calling them: what
+stands around such a layer, or keeps its weight otherwise, has no part in what is computed."""

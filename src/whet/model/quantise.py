@@ -22,6 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from whet.core import Parts, Quantisation
 from whet.errors import ModelError
 from whet.model.mapped import give_back
+from whet.model.targets import is_read_only
 
 BLOCK = 64
 _BLOCK_OF_SCALES = 256
@@ -196,7 +197,7 @@ def _layers(model: nn.Module, parts: Parts) -> Iterator[str]:
     for name in parts.linear:
         kind = type(model.get_submodule(name))
         wanted = f"{name}.weight" in inside and name not in owners and exact.isdisjoint(name.split("."))
-        if wanted and kind in (nn.Linear, Conv1D, QuantisedLinear):
+        if wanted and not is_read_only(parts, name) and kind in (nn.Linear, Conv1D, QuantisedLinear):
             yield name
 
 

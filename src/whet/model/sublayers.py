@@ -11,12 +11,10 @@ from itertools import groupby
 from typing import Literal
 
 from whet.core import Parts
+from whet.model.families import NOT_CALLED
 
 _ATTENTION = ("attn", "attention")
 """One of these is part of a step in the name of every linear layer of an attention, and of no feed-forward's."""
-
-_NOT_CALLED = ("wavlm",)
-"""Families whose attention reads the weights of its layers but never calls them, so that nothing can stand behind."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def _transformer(parts: Parts, member: str) -> list[Sublayer]:
     found = []
     for attention, group in groupby(layers, key=lambda name: _attention(member, name)):
         ends = [name for name in group if parts.linear[name][1] == feed_forward.width]
-        if attention and ends and parts.family not in _NOT_CALLED:
+        if attention and ends and parts.family not in NOT_CALLED:
             found.append(Sublayer("attention", member, ends[-1], feed_forward.width))
     return [*found, feed_forward]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from whet.core import Cost, Mask, Parts
 from whet.errors import ModelError
+from whet.model.families import NOT_CALLED
 
 KEPT = ".original1"
 """Ending of the part of an adapter's parameter that stays as it began (``adapters.keep_part``)."""
@@ -44,9 +45,14 @@ def trained(parts: Parts, mark: str) -> Mask:
 
 
 def linear_layers(parts: Parts) -> list[str]:
-    """The linear layers of the blocks."""
+    """The linear layers of the blocks, but those that nothing calls."""
     inside = parts.under(name for block in parts.blocks for name in block)
-    return sorted(name for name in parts.linear if f"{name}.weight" in inside)
+    return sorted(name for name in parts.linear if f"{name}.weight" in inside and not is_read_only(parts, name))
+
+
+def is_read_only(parts: Parts, name: str) -> bool:
+    """Whether a linear layer has its weight read and is never called."""
+    return name.rpartition(".")[2] in NOT_CALLED.get(parts.family, ())
 
 
 def convolutions(parts: Parts) -> list[str]:
@@ -66,9 +72,16 @@ def norms(parts: Parts, modules: Iterable[str]) -> list[str]:
     )
 
 
-def matching(option: str, patterns: Sequence[str], known: Sequence[str]) -> list[str]:
+def matching(option: str, patterns: Sequence[str], known: Sequence[str], parts: Parts) -> list[str]:
     """The layers among ``known`` that patterns name; raises ModelError where one names nothing."""
     idle = [pattern for pattern in patterns if not fnmatch.filter(known, pattern)]
+    read_only = [name for name in parts.linear if is_read_only(parts, name)]
+    if unheard := [pattern for pattern in idle if fnmatch.filter(read_only, pattern)]:
+        raise ModelError(
+            f"method.{option}: {', '.join(map(repr, unheard))} names layers whose weights the attention of "
+            f"{parts.family} reads without calling them, so what stands beside them would do nothing; leave them out, "
+            "or choose 'mask' or 'last_blocks', which train them in full"
+        )
     if idle or not patterns:
         endings = sorted({name.rpartition(".")[2] for name in known})
         raise ModelError(
