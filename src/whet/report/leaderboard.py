@@ -10,7 +10,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from whet.report.terminal import BASELINES, VALUE_BASELINES
 from whet.report.verdict import sentences
 from whet.report.writing import duration, plain, score, share, size
 from whet.run.comparison import Attempt, Candidate, Comparison
@@ -68,16 +67,15 @@ def ranked(comparison: Comparison) -> list[Candidate]:
 def _table(comparison: Comparison, *, wide: bool) -> Table:
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     heads = [comparison.metric, "95 of 100", "validation", "steps", "time", "trains"]
-    drawn.add_column("")
+    drawn.add_column("", no_wrap=True)
     for name in [*heads, *(["memory", "keeps"] if wide else [])]:
         drawn.add_column(Text(name), justify="right", no_wrap=True)
     for one in ranked(comparison):
         cells = _cells(one, comparison)
         drawn.add_row(*(Text(plain(cell)) for cell in (cells if wide else cells[:7])), style=_style(one, comparison))
-    names = VALUE_BASELINES if comparison.metric in ("spearman", "pearson", "r2") else BASELINES
     for name, scores in comparison.baselines.items():
         if comparison.metric in scores:
-            told = [names.get(name, name) if wide else name, score(scores[comparison.metric])]
+            told = [name, score(scores[comparison.metric])]
             drawn.add_row(*(Text(plain(cell)) for cell in told), style="dim")
     return drawn
 
