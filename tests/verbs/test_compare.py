@@ -28,6 +28,16 @@ METHODS = ["full", "head", "lora", "last_blocks"]
 @pytest.fixture
 def recipe(reviews: Path, tiny_model: Path) -> dict[str, Any]:
     """What all candidates have in common; 48 training rows, so 16 steps are a little more than an epoch."""
+    return plain(reviews, tiny_model)
+
+
+@pytest.fixture(scope="module")
+def whole(reviews: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What comes of the comparison in one piece."""
+    return scores(begun(plain(reviews, tiny_model), tmp_path_factory.mktemp("whole") / "c").run())
+
+
+def plain(reviews: Path, tiny_model: Path) -> dict[str, Any]:
     return {
         "data": {"train": str(reviews)},
         "model": str(tiny_model),
@@ -130,22 +140,23 @@ def test_a_finalist_is_the_very_run_that_train_would_have_made(recipe: dict[str,
 
 
 @pytest.mark.parametrize("stop_at", [1, 7, 20])
-def test_stopped_and_resumed_is_the_very_comparison(recipe: dict[str, Any], tmp_path: Path, stop_at: int) -> None:
-    whole = begun(recipe, tmp_path / "whole").run()
+def test_stopped_and_resumed_is_the_very_comparison(
+    recipe: dict[str, Any], whole: dict[str, Any], tmp_path: Path, stop_at: int
+) -> None:
     broken = begun(recipe, tmp_path / "broken", stop_at)
     with pytest.raises(InterruptedRunError, match="whet resume"):
         broken.run()
     with pytest.raises(RunFolderError, match="is not finished"):
         whet.Compared(tmp_path / "broken")
     resumed = whet.compare(resume=tmp_path / "broken", quiet=True)
-    assert scores(resumed.comparison) == scores(whole)
+    assert scores(resumed.comparison) == whole
     with pytest.raises(RunFolderError, match="has finished"):
         whet.compare(resume=tmp_path / "broken", quiet=True)
 
 
-def test_a_killed_comparison_goes_on_from_what_is_on_the_disk(recipe: dict[str, Any], tmp_path: Path) -> None:
-    whole = begun(recipe, tmp_path / "whole").run()
-
+def test_a_killed_comparison_goes_on_from_what_is_on_the_disk(
+    recipe: dict[str, Any], whole: dict[str, Any], tmp_path: Path
+) -> None:
     class KilledError(Exception):
         pass
 
@@ -161,16 +172,15 @@ def test_a_killed_comparison_goes_on_from_what_is_on_the_disk(recipe: dict[str, 
     with pytest.raises(KilledError):
         Contest(tmp_path / "killed", asked, Killer(15)).run()
     resumed = go_on(tmp_path / "killed", Console(file=StringIO()))
-    assert scores(resumed.comparison) == scores(whole)
+    assert scores(resumed.comparison) == whole
 
 
 def test_without_memory_runs_wait_on_the_disk(
-    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: dict[str, Any], whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = begun(recipe, tmp_path / "held").run()
     monkeypatch.setattr(contender, "SPARE", 1.1)
     stored = begun(recipe, tmp_path / "stored").run()
-    assert scores(stored) == scores(held)
+    assert scores(stored) == whole
 
 
 def test_seeds_are_measured_on_the_same_rows(recipe: dict[str, Any], tmp_path: Path) -> None:

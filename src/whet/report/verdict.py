@@ -30,7 +30,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "for {best}.",
         "cheapest_best": "Take {best}: of those that cannot be told apart it is also the fastest, {time}.",
         "beaten": "It is better than every baseline by more than noise; the best of them is {baseline} with {score}.",
-        "not_beaten": "It is NOT better by more than noise than {baselines}, which needs no fine-tuning.",
+        "not_beaten": "It is NOT better by more than noise than {baselines}; that takes no fine-tuning.",
         "no_baselines": "There is no baseline with this metric.",
         "dropped": "Dropped on the way, on the validation rows: {names}.",
         "dropped_one": "{name} after {step} of {steps} steps",
