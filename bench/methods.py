@@ -157,10 +157,11 @@ def page(
         "",
         "*Accuracy* is that of the test rows, in per cent, with the 95 % interval of its mean over the seeds "
         "(Student's t); *beside full* is the difference in points, seed by seed, with its interval. Neither holds "
-        "what other test rows would say: the standard error of a single accuracy is told above each table. *Time* is "
-        "that of the processor for the whole process, from its imports to the run folder, and *beside full* the same as a ratio; "
-        "*memory* is the largest resident size. *Trains* is the share of all numbers in the model, with whatever the "
-        "method inserts; *left* is the size of the saved weights, for an adapter without those of its base.",
+        "what other test rows would say: the standard error of a single accuracy is told above each table. *Time* "
+        "is that of the processor for the whole process, from its imports to the run folder, and *beside full* the "
+        "same as a ratio; *memory* is the largest resident size. *Trains* is the share of all numbers in the model, "
+        "with whatever the method inserts; *left* is the size of the saved weights, for an adapter without those of "
+        "its base.",
         "",
     ]
     for name in asked.sets:

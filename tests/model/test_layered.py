@@ -28,7 +28,7 @@ def with_head(backbone: Backbone) -> Loaded:
 
 def logits(model: PreTrainedModel, backbone: Backbone) -> torch.Tensor:
     with torch.no_grad():
-        found: torch.Tensor = model.eval()(**backbone.inputs(4, 0)).logits
+        found: torch.Tensor = model.train(mode=False)(**backbone.inputs(4, 0)).logits
     return found
 
 

@@ -34,7 +34,7 @@ def put_on(model: PreTrainedModel, layers: Sequence[int | str]) -> str:
     torch's present seed. Raises ModelError where the model has no layer of its own that answers.
     """
     parts = parts_of(model)
-    answers, targets = parts.under(parts.head), model.config.num_labels
+    answers, targets = parts.under(parts.head), model.config.num_labels or 0
     last = [name for name, (_, out) in parts.linear.items() if f"{name}.weight" in answers and out == targets]
     if parts.speaks or not last:
         raise ModelError(
@@ -89,5 +89,5 @@ def open_layered(folder: str | Path, kind: Kind = "SequenceClassification") -> P
         load_model(model, Path(folder) / WEIGHTS)
     except RuntimeError as error:
         raise ModelError(f"model '{folder}': {WEIGHTS} does not fit {CONFIG}; copy the folder anew") from error
-    model.eval()
+    model.train(mode=False)
     return model

@@ -240,6 +240,7 @@ def begin(wrapped: nn.Module, numbers: Sequence[int]) -> None:
     """Let the virtual tokens of a model of texts start as these tokens, which come again until all have one."""
     assert isinstance(wrapped, PeftModel)
     table = wrapped.get_base_model().get_input_embeddings()
+    assert isinstance(table, nn.Module)
     length = wrapped.active_peft_config.num_virtual_tokens
     chosen = torch.tensor([numbers[i % len(numbers)] for i in range(length)], device=_device(table))
     with torch.no_grad():
