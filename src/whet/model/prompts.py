@@ -239,8 +239,9 @@ def insert(name: str, model: nn.Module, parts: Parts, length: int, *, from_vocab
 def begin(wrapped: nn.Module, numbers: Sequence[int]) -> None:
     """Let the virtual tokens of a model of texts start as these tokens, which come again until all have one."""
     assert isinstance(wrapped, PeftModel)
-    table = wrapped.get_base_model().get_input_embeddings()
-    assert isinstance(table, nn.Module)
+    base = wrapped.get_base_model()
+    assert isinstance(base, PreTrainedModel)
+    table = base.get_input_embeddings()
     length = wrapped.active_peft_config.num_virtual_tokens
     chosen = torch.tensor([numbers[i % len(numbers)] for i in range(length)], device=_device(table))
     with torch.no_grad():

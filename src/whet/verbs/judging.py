@@ -73,9 +73,11 @@ def _by_row(task: Task, metric: str, said: Kept, examples: Examples, right: np.n
             values: np.ndarray = -np.log(said[np.arange(len(targets)), targets].clip(SMALLEST_PROBABILITY, 1.0))
             return values
         case "regression", "mean_squared_error" | "loss":
-            return np.square(said - targets)
+            squares: np.ndarray = np.square(said - targets)
+            return squares
         case "regression", "mean_absolute_error":
-            return np.abs(said - targets)
+            distances: np.ndarray = np.abs(said - targets)
+            return distances
     return None
 
 

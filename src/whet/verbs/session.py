@@ -9,24 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
-from whet.build import Prepared, answers, predictor, prepare
+from whet.build import Prepared, answers, prepare
 from whet.checks.runner import suspicious
-from whet.core import Answer, Choice, Entity, Finding, Kept, Medium, Rows, Scores
+from whet.core import Answer, Choice, Finding, Kept, Medium, Rows, Scores
 from whet.data.augment.draws import draws
 from whet.data.media import content_of, path_of, shown
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import join, let_go, peak_memory
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
-from whet.engine.predict import flat, predict, scores_of
+from whet.engine.predict import predict, scores_of
 from whet.engine.state import Checkpoint, newest
-from whet.errors import RecipeError, RunError, RunFolderError
+from whet.errors import RecipeError, RunFolderError
 from whet.events import Averaged, Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.intake import Shared
 from whet.model.log_mel import FRONTEND
@@ -37,19 +34,15 @@ from whet.report.terminal import Results
 from whet.run import folder as run_folder
 from whet.run.card import card
 from whet.run.folder import RunFolder
+from whet.run.predictions import write_predictions
 from whet.verbs.baselines import baselines
+from whet.verbs.reloading import check_reload
 
 BYTES_PER_NUMBER = 4
 SHOWN = 3
 """Texts that the model wrote and the terminal shows; all of them are in the run folder."""
 EXAMPLES: dict[Medium, str] = {"picture": "picture.png", "sound": "sound.wav"}
 """What to ask about where the training rows are no files."""
-RELOADED = 32
-"""Rows on which the saved model is compared with the one in memory."""
-DIFFERENT = 0.1
-"""Share of the rows whose texts rounding may change, where tokens are compared."""
-SAME = 1e-4
-"""Largest difference of two probabilities that is rounding, not damage."""
 
 
 class Session:
@@ -189,11 +182,11 @@ class Session:
         rows, answered, compared = self._answers(predictions.values, measured)
         # Nobody asks the trained model any more: the saved one is opened in its place.
         let_go(prepared.model)
-        self._check_reload(predictions.values, prepared.examples[measured].lengths, splits[measured])
+        check_reload(prepared, self.folder, predictions.values, measured)
         self.said = predictions.values
         scores = scores_of(predictions, prepared.task, prepared.examples[measured])
         samples = self._samples(rows, answered)
-        _write_predictions(rows, answered, self.folder.path / run_folder.PREDICTIONS)
+        write_predictions(rows, answered, self.folder.path / run_folder.PREDICTIONS)
         metrics = self._conclude(
             {**self._finished.scores, **(compared if measured == "validation" else {})},
             {**scores, **compared} if measured == "test" else {},
@@ -241,34 +234,6 @@ class Session:
         asked = task.openings(few, prepared.columns)
         written = task.write(prepared.model, prepared.loaded.processor, asked, prepared.columns) if len(few) else []
         return asked, written, task.compare(written, few, prepared.columns)
-
-    def _check_reload(self, trained: Kept, lengths: np.ndarray, rows: Rows) -> None:
-        saved = predictor(self.prepared.values, self.folder.model)
-        count, same = RELOADED, 0
-        while not same:
-            few = rows.take(range(min(count, len(rows))))
-            examples = saved.task.encode(few, self.prepared.columns, saved.processor)
-            # Texts that share a row may end earlier where there are fewer of them.
-            same = int(np.cumprod(examples.lengths == lengths[: len(examples)]).sum())
-            if not same and len(few) == len(rows):
-                raise RunError(
-                    f"{self.folder.model}: the saved tokenizer reads the rows otherwise than the trained one"
-                )
-            count *= 2
-        values = flat(predict(saved.model, saved.task, examples, saved.device).values, same)
-        expected = flat(trained, same)
-        if values.dtype.kind == "i":
-            # Tokens, of which rounding turns one into another where two are as probable.
-            differs = (values != expected).reshape(same, -1).any(axis=1)
-            difference = max(0.0, float(differs.mean()) - DIFFERENT)
-            expected = np.zeros(0)
-        else:
-            difference = float(np.abs(values - expected).max(initial=0.0))
-        if not difference <= SAME * max(1.0, float(np.abs(expected).max(initial=0.0))):
-            raise RunError(
-                f"{self.folder.model}: the saved model answers differently from the trained one by {difference:.2g}; "
-                f"the checkpoints are kept in {self.folder.checkpoints}. Please report this with the recipe"
-            )
 
     def _samples(self, rows: Rows, answers: list[Answer]) -> list[tuple[str, str]]:
         """The first prompts, and what was written for them; none where answers are no texts."""
@@ -388,26 +353,3 @@ def _spoken(value: object) -> str:
     if isinstance(value, list) and not said:
         return " ".join(map(str, value))
     return asked[-1] if asked else str(value)
-
-
-def _write_predictions(rows: Rows, answers: list[Answer], path: Path) -> None:
-    """The rows with their answers; a column of the data that is called like one of ours keeps its name."""
-    table = {name: [_cell(value) for value in values] for name, values in rows.columns.items()}
-    added: dict[str, list[object]] = {
-        "prediction": [_plain(answer.label) for answer in answers],
-        "scores": [list(answer.scores.values()) for answer in answers],
-    }
-    for name, values in added.items():
-        free = name
-        while free in table:
-            free = f"whet_{free}"
-        table[free] = values
-    pq.write_table(pa.table(table), path)
-
-
-def _plain(label: object) -> object:
-    return [asdict(one) if isinstance(one, Entity) else one for one in label] if isinstance(label, list) else label
-
-
-def _cell(value: object) -> object:
-    return value if isinstance(value, list) or value is None else shown(value)
