@@ -14,8 +14,8 @@ from whet.engine import cache
 from whet.errors import DataError, ModelError, RecipeError
 from whet.plan.advise import Pick
 from whet.verbs.advise import advise
-from whet.verbs.probe import probe
-from whet.verbs.timed import pace
+from whet.verbs.advising.probe import probe
+from whet.verbs.advising.timed import pace
 
 
 def test_advice_goes_by_the_rows_the_task_and_the_config_alone(reviews: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from whet.errors import DataError, InterruptedRunError, RecipeError, RunError, R
 from whet.events import Event, Step
 from whet.run import comparison as folder_of
 from whet.run.comparison import Comparison
-from whet.verbs import candidates, contender
-from whet.verbs.candidates import Asked, Budget, budget_of, entrants
 from whet.verbs.compare import ask, go_on
-from whet.verbs.contest import Contest
+from whet.verbs.comparing import candidates, contender
+from whet.verbs.comparing.candidates import Asked, Budget, budget_of, entrants
+from whet.verbs.comparing.contest import Contest
 
 METHODS = ["full", "head", "lora", "last_blocks"]
 

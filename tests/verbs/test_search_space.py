@@ -8,8 +8,8 @@ from tests.test_catalog import needed
 from whet import catalog
 from whet.errors import RecipeError
 from whet.protocols import Tunable
-from whet.verbs import search_space as space
-from whet.verbs.search_space import Multiple, Range, Values
+from whet.verbs.searching import search_space as space
+from whet.verbs.searching.search_space import Multiple, Range, Values
 
 RESOLVED: dict[str, Any] = {
     "method": {"name": "lora", "rank": 16, "alpha": 32.0, "start": "zero", "decompose": False, "dropout": 0.0},

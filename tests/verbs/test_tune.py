@@ -21,10 +21,10 @@ from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError, RecipeError, RunError, RunFolderError
 from whet.intake import Shared
 from whet.run import tuning as files
-from whet.verbs import search as searching
 from whet.verbs import tune as tuning
-from whet.verbs.crew import Alone
-from whet.verbs.trial import Ended, Order, Scored, attempt, heard, order_line, spoken
+from whet.verbs.searching import search as searching
+from whet.verbs.searching.crew import Alone
+from whet.verbs.searching.trial import Ended, Order, Scored, attempt, heard, order_line, spoken
 
 SPACES = {"training.learning_rate": "1e-4..3e-2", "training.batch_size": "8,16"}
 
@@ -328,7 +328,7 @@ def test_two_processes_share_a_search(recipe: dict[str, Any], tmp_path: Path) ->
 SCRIPT = """
 import sys
 import whet
-from whet.verbs.crew import Processes
+from whet.verbs.searching.crew import Processes
 
 first = Processes.give
 

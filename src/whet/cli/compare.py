@@ -60,7 +60,7 @@ def compare(  # noqa: PLR0913  # an option each
     learning_rates = _numbers(rates)
     if source is not None:
         # Mistakes are told before the seconds that torch takes to load.
-        from whet.verbs.candidates import Asked, budget_of, entrants
+        from whet.verbs.comparing.candidates import Asked, budget_of, entrants
 
         entrants(Asked(raw, _names(methods), _names(models), learning_rates, seeds, budget_of(budget), exhaustive))
     from whet.cli.output import print_json

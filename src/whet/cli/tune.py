@@ -92,7 +92,7 @@ def tune(  # noqa: PLR0913  # an option each
         if as_json:
             print_json(found.plain())
         return
-    from whet.verbs.search_space import check, read, split
+    from whet.verbs.searching.search_space import check, read, split
 
     # Only what has no mistake is worth the seconds that torch takes to load.
     check(raw, read({path: text for path, text in split(spaces or []).items() if text and "*" not in text}))

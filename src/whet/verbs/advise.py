@@ -24,8 +24,8 @@ from whet.plan.budget import seconds_of
 from whet.plan.facts import facts_of
 from whet.protocols import ReadingFiles, Task
 from whet.report.writing import duration
-from whet.verbs.probe import ANSWERED, probe
-from whet.verbs.timed import pace
+from whet.verbs.advising.probe import ANSWERED, probe
+from whet.verbs.advising.timed import pace
 
 LARGEST = 600.0
 """Millions of parameters of the models that are suggested."""

@@ -18,9 +18,9 @@ from whet.report import leaderboard
 from whet.report.race import Race
 from whet.run import comparison as folder_of
 from whet.run.comparison import COMPARISON, Comparison
-from whet.verbs import candidates
-from whet.verbs.candidates import Asked, budget_of
-from whet.verbs.contest import Contest
+from whet.verbs.comparing import candidates
+from whet.verbs.comparing.candidates import Asked, budget_of
+from whet.verbs.comparing.contest import Contest
 from whet.verbs.run import Run
 from whet.verbs.train import stoppable
 

@@ -19,7 +19,7 @@ from whet.errors import InterruptedRunError, RecipeError, RunError, RunFolderErr
 from whet.events import NotStored, Step, Stored, Storing
 from whet.recipe import Recipe
 from whet.report import rates as report
-from whet.verbs.search_space import SGD
+from whet.verbs.searching.search_space import SGD
 from whet.verbs.session import free_name
 from whet.verbs.train import stoppable
 

@@ -19,12 +19,12 @@ from whet.protocols import Tunable
 from whet.report import search as report
 from whet.run import tuning as files
 from whet.run.tuning import Plan, Trial, Tuning
-from whet.verbs import search_space
 from whet.verbs.run import Run
-from whet.verbs.search import Search
-from whet.verbs.search_space import Spaces, Values
+from whet.verbs.searching import search_space
+from whet.verbs.searching.search import Search
+from whet.verbs.searching.search_space import Spaces, Values
+from whet.verbs.searching.study import Study, refuse_without_optuna
 from whet.verbs.session import free_name
-from whet.verbs.study import Study, refuse_without_optuna
 
 ENDING = "-tune"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

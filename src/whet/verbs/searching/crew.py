@@ -15,7 +15,7 @@ from typing import IO, Protocol
 
 from whet.engine.job import StopRequest
 from whet.intake import Shared
-from whet.verbs.trial import Ended, Order, Told, attempt, heard, order_line
+from whet.verbs.searching.trial import Ended, Order, Told, attempt, heard, order_line
 
 BEAT = 0.2
 """Seconds after which whoever listens is asked again, where nothing is told."""
@@ -166,7 +166,7 @@ class Processes:
         environment = {"OMP_NUM_THREADS": str(self._threads), **os.environ}
         with (self._folder / f"worker-{position + 1}.log").open("ab") as log:
             worker = subprocess.Popen(  # this very Python
-                [sys.executable, "-c", "from whet.verbs.trial import main; main()"],
+                [sys.executable, "-c", "from whet.verbs.searching.trial import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -26,7 +26,7 @@ from whet.intake import Shared
 from whet.recipe import Recipe
 from whet.run.comparison import Attempt
 from whet.run.folder import METRICS, RECIPE, RunFolder
-from whet.verbs.judging import sample_of
+from whet.verbs.comparing.judging import sample_of
 from whet.verbs.session import Session
 
 SPARE = 0.25

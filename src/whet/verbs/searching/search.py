@@ -18,13 +18,13 @@ from whet.report.search_page import page
 from whet.run import tuning as files
 from whet.run.folder import CHECKPOINTS, RECIPE, RunFolder
 from whet.run.tuning import Trial, Tuning
-from whet.verbs import search_space
-from whet.verbs.crew import Alone, Crew, Processes
 from whet.verbs.run import Run
+from whet.verbs.searching import search_space
+from whet.verbs.searching.crew import Alone, Crew, Processes
+from whet.verbs.searching.study import Study
+from whet.verbs.searching.trial import Advanced, Ended, Order, Scored
 from whet.verbs.session import Session
-from whet.verbs.study import Study
 from whet.verbs.train import stoppable
-from whet.verbs.trial import Advanced, Ended, Order, Scored
 
 WORSE = "worse than the median of the others at this point"
 LATE = "the time was used up"

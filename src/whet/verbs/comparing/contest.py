@@ -19,10 +19,10 @@ from whet.report.writing import score
 from whet.run import comparison as folder_of
 from whet.run.comparison import Comparison, Verdict
 from whet.verbs.baselines import baselines, probe
-from whet.verbs.candidates import Asked
-from whet.verbs.contender import Contender
-from whet.verbs.entry import Player, enter
-from whet.verbs.judging import Finalist, gaps, judge, read_sample, write_sample
+from whet.verbs.comparing.candidates import Asked
+from whet.verbs.comparing.contender import Contender
+from whet.verbs.comparing.entry import Player, enter
+from whet.verbs.comparing.judging import Finalist, gaps, judge, read_sample, write_sample
 
 SAMPLES = "samples"
 """Folder of what runs scored at rungs and at the end, on rows drawn anew."""

@@ -17,10 +17,10 @@ from whet.intake import Shared, own_sides
 from whet.model.locate import EMBEDDED
 from whet.report.writing import duration
 from whet.run.comparison import CANDIDATES, Attempt, Candidate, Comparison, State
-from whet.verbs import candidates
-from whet.verbs.candidates import Asked, Entrant
-from whet.verbs.contender import Contender, measured
-from whet.verbs.pace import pace
+from whet.verbs.comparing import candidates
+from whet.verbs.comparing.candidates import Asked, Entrant
+from whet.verbs.comparing.contender import Contender, measured
+from whet.verbs.comparing.pace import pace
 
 ENDING = 0.15
 """Share of a time budget that is kept for measuring the finalists and for the baselines."""

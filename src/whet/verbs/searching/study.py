@@ -17,7 +17,7 @@ import numpy as np
 from whet.core import Scores
 from whet.errors import RecipeError, RunFolderError
 from whet.run.tuning import State, Trial
-from whet.verbs.search_space import Range, Spaces, Values, settings
+from whet.verbs.searching.search_space import Range, Spaces, Values, settings
 
 if TYPE_CHECKING:
     import optuna

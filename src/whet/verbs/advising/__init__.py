@@ -1,0 +1,1 @@
+"""What ``whet advise`` tries on a model before it speaks."""
