@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from whet.evaluate.compare import Sample, difference, mcnemar, mean, resamples
+from whet.evaluate.compare import Sample, difference, loss_difference, mcnemar, mean, resamples
 
 
 def rows(values: list[float] | np.ndarray) -> Sample:
@@ -79,3 +79,18 @@ def test_everybody_is_measured_on_the_same_rows_drawn_anew() -> None:
     one, other = list(resamples(7, 3)), list(resamples(7, 3))
     assert all((a == b).all() for a, b in zip(one, other, strict=True))
     assert len({tuple(row) for row in one}) == 3
+
+
+def test_losses_of_rows_are_compared_in_pairs() -> None:
+    generator = np.random.default_rng(3)
+    ours, theirs = generator.normal(1.0, 1.0, 500), generator.normal(0.0, 0.1, 500)
+    one, other = (Sample(0.0, np.zeros(2), losses=losses) for losses in (ours + theirs, ours))
+    apart = loss_difference([one], [other])
+    assert apart is not None
+    assert apart.value == pytest.approx(theirs.mean())
+    assert apart.error == pytest.approx(theirs.std(ddof=1) / 500**0.5)
+    assert loss_difference([one], [Sample(0.0, np.zeros(2))]) is None
+    shifted = Sample(0.0, np.zeros(2), losses=ours + theirs + 0.2)
+    both = loss_difference([one, shifted], [other, other])
+    assert both is not None
+    assert both.error == pytest.approx((apart.error**2 + 0.1**2) ** 0.5)

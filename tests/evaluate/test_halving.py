@@ -28,12 +28,12 @@ def test_rungs_are_evaluations_of_the_run_itself(
 
 def test_a_quarter_goes_on_and_all_others_that_may_be_ahead() -> None:
     gaps = {
-        "leader": Gap(0.0, 0.0),
-        "second": Gap(0.05, 0.01),
-        "near": Gap(0.009, 0.01),
-        "edge": Gap(0.06, 0.06),
-        "far": Gap(0.07, 0.06),
-        "hopeless": Gap(0.3, 0.01),
+        "leader": Gap(0.0, 0.0, 0.01),
+        "second": Gap(0.05, 0.01, 0.02),
+        "near": Gap(0.009, 0.01, 0.02),
+        "edge": Gap(0.06, 0.06, 0.03),
+        "far": Gap(0.07, 0.06, 0.03),
+        "hopeless": Gap(0.3, 0.01, 0.2),
     }
     decision = decide(gaps)
     # Two of six in any case: the leader and 'near'. 'second' is nearer than 'edge', and surely behind.
@@ -41,13 +41,18 @@ def test_a_quarter_goes_on_and_all_others_that_may_be_ahead() -> None:
     assert decision.dropped == ("second", "far", "hopeless")
 
 
+def test_the_highest_metric_goes_on_however_sure_its_wrong_answers_are() -> None:
+    gaps = {"calm": Gap(0.0, 0.0, 0.02), "second": Gap(0.1, 0.01, 0.01), "loud": Gap(0.5, 0.01, 0.0)}
+    assert decide(gaps).kept == ("calm", "loud")
+
+
 def test_nobody_within_one_standard_error_is_dropped() -> None:
-    gaps = {f"c{n}": Gap(n / 1000, 0.02) for n in range(20)}
+    gaps = {f"c{n}": Gap(n / 1000, 0.02, 0.1) for n in range(20)}
     assert decide(gaps).dropped == ()
 
 
 def test_time_that_is_up_is_stronger_than_doubt() -> None:
-    gaps = {f"c{n}": Gap(n / 1000, 0.02) for n in range(8)}
+    gaps = {f"c{n}": Gap(n / 1000, 0.02, 0.1) for n in range(8)}
     assert decide(gaps, most=3).kept == ("c0", "c1", "c2")
     assert decide(gaps, most=0).kept == ("c0", "c1")
 

@@ -32,6 +32,8 @@ class Sample:
     """(R,) scores on rows drawn anew."""
     right: np.ndarray | None = None
     """(N,) whether each answer is right; None where answers are more or less right."""
+    losses: np.ndarray | None = None
+    """(N,) the loss of each row, where it is known."""
 
     @classmethod
     def of_rows(cls, values: np.ndarray, right: np.ndarray | None = None) -> "Sample":
@@ -73,6 +75,19 @@ def difference(one: Sequence[Sample], other: Sequence[Sample]) -> Estimate:
     """By how much the score of one is above that of the other; both have a sample for each of the same seeds."""
     scores = np.array([a.score - b.score for a, b in zip(one, other, strict=True)])
     return _estimate(scores, np.stack([a.draws - b.draws for a, b in zip(one, other, strict=True)], axis=1))
+
+
+def loss_difference(one: Sequence[Sample], other: Sequence[Sample]) -> Estimate | None:
+    """By how much the loss of one is above that of the other; None where losses of rows are not known."""
+    pairs = [(a.losses, b.losses) for a, b in zip(one, other, strict=True)]
+    known = np.array([a - b for a, b in pairs if a is not None and b is not None], dtype=np.float64)
+    if len(known) < len(pairs):
+        return None
+    seeds, rows = known.shape
+    error = known.mean(axis=0).var(ddof=1) / rows if rows > 1 else 0.0
+    error += known.mean(axis=1).var(ddof=1) / seeds if seeds > 1 else 0.0
+    value, reach = float(known.mean()), 1.96 * float(np.sqrt(error))
+    return Estimate(value, float(np.sqrt(error)), value - reach, value + reach)
 
 
 def mcnemar(one: Sequence[Sample], other: Sequence[Sample]) -> float | None:

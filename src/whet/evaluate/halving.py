@@ -22,9 +22,13 @@ class Gap:
     """How far a candidate is behind the leader, on the same rows."""
 
     behind: float
-    """In the metric, so that more is worse."""
+    """In the measure that leads; more is worse."""
     error: float
     """Standard error of that difference."""
+    score: float = 0.0
+    """How far its metric is below the highest of all."""
+    measure: str = "loss"
+    """In which it is behind."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,19 @@ def decide(gaps: Mapping[str, Gap], most: int | None = None) -> Decision:
 
     ``gaps`` holds every candidate; the leader has a gap of 0. Candidates are ranked by how far they are behind. The
     first ``KEPT`` of them, rounded up, go on. So does everyone who is behind the leader by one standard error of the
-    paired difference or less: such a one may well be ahead. Where there is time for ``most`` candidates only, the rest
-    of those stays behind after all.
+    paired difference or less, and whoever has the highest metric: such a one may well be ahead. Where there is time for
+    ``most`` candidates only, the rest of those stays behind after all.
     """
     ranked = sorted(gaps, key=lambda name: gaps[name].behind)
     sure = math.ceil(KEPT * len(ranked))
-    kept = [name for place, name in enumerate(ranked) if place < sure or gaps[name].behind <= gaps[name].error]
+    kept = [name for place, name in enumerate(ranked) if place < sure or in_doubt(gaps[name])]
     kept = kept if most is None else kept[: max(most, sure)]
     return Decision(tuple(kept), tuple(name for name in ranked if name not in kept))
+
+
+def in_doubt(gap: Gap) -> bool:
+    """Whether a candidate may well be ahead of the leader."""
+    return gap.behind <= gap.error or gap.score <= 0
 
 
 def rounds(candidates: int, steps: int, at: Sequence[int]) -> list[tuple[int, int]]:

@@ -107,9 +107,9 @@ def compare(  # noqa: PLR0913  # what is compared, and a keyword for each sectio
 
 def ask(
     raw: dict[str, Any],
-    methods: list[str | dict[str, Any]],
-    models: list[str],
-    rates: list[float | None],
+    methods: Sequence[str | dict[str, Any]],
+    models: Sequence[str],
+    rates: Sequence[float | None],
     seeds: int,
     budget: str | None,
     exhaustive: bool,

@@ -6,7 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ class Asked:
 
     recipe: dict[str, Any]
     """What all have in common, as plain values."""
-    methods: list[str | dict[str, Any]] = field(default_factory=list)
+    methods: Sequence[str | dict[str, Any]] = ()
     """Names, or names with options; none are ``METHODS``."""
-    models: list[str] = field(default_factory=list)
+    models: Sequence[str] = ()
     """None are the recipe's own."""
-    rates: list[float | None] = field(default_factory=list)
+    rates: Sequence[float | None] = ()
     """Learning rates that each method is tried with, None for its own; none are each method's own."""
     seeds: int = 1
     budget: Budget = Budget()

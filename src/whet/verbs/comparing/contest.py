@@ -12,7 +12,7 @@ from whet.core import Scores
 from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError, RunError, WhetError
 from whet.evaluate.compare import Sample
-from whet.evaluate.halving import SHARES, decide
+from whet.evaluate.halving import SHARES, decide, in_doubt
 from whet.events import Event
 from whet.intake import Shared
 from whet.report.writing import score
@@ -131,16 +131,17 @@ class Contest:
         """Decide who goes on."""
         alive = self._alive
         if len(alive) > 1:
-            behind = gaps({player.name: self._samples(player, number) for player in alive}, self._more_is_better)
+            samples = {player.name: self._samples(player, number) for player in alive}
+            behind = gaps(samples, self._metric, self._more_is_better)
             decision = decide(behind, self._affordable(number))
             losers = [player for player in alive if player.name in decision.dropped]
             for player in losers:
                 gap = behind[player.name]
                 told = (
-                    f"{score(gap.behind)} behind {decision.kept[0]} in {self._metric} on the validation rows after "
+                    f"{score(gap.behind)} behind {decision.kept[0]} in {gap.measure} on the validation rows after "
                     f"step {player.rungs[number]:,} of {player.steps:,} (standard error {score(gap.error)})"
                 )
-                player.end("dropped", told if gap.behind > gap.error else f"{told}; the time was up")
+                player.end("dropped", f"{told}; the time was up" if in_doubt(gap) else told)
             self._decided = number + 1
             # In one piece: whoever goes on from here must not decide once more, among fewer.
             self._write()

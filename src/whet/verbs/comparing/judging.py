@@ -11,7 +11,7 @@ import numpy as np
 from whet.core import Examples, Kept, Ragged, Scores
 from whet.data.transcripts import SpokenClips
 from whet.errors import RunFolderError
-from whet.evaluate.compare import RESAMPLES, Estimate, Sample, difference, mcnemar, mean
+from whet.evaluate.compare import RESAMPLES, Estimate, Sample, difference, loss_difference, mcnemar, mean
 from whet.evaluate.halving import Gap
 from whet.metrics import SMALLEST_PROBABILITY
 from whet.protocols import Task
@@ -37,6 +37,10 @@ def sample_of(task: Task, metric: str, said: Kept, examples: Examples, told: Sco
 
     A metric that cannot be computed from what was said, such as the loss of tags, has no other rows than these.
     """
+    return replace(_scored(task, metric, said, examples, told), losses=_losses(task, said, examples))
+
+
+def _scored(task: Task, metric: str, said: Kept, examples: Examples, told: Scores) -> Sample:
     right = _right(task, said, examples)
     values = _by_row(task, metric, said, examples, right)
     if values is not None:
@@ -68,16 +72,28 @@ def _by_row(task: Task, metric: str, said: Kept, examples: Examples, right: np.n
     match task.problem, metric:
         case ("single_label", "accuracy") | ("multi_label", "subset_accuracy"):
             return right
-        case "single_label", "log_loss" | "loss":
-            assert isinstance(targets, np.ndarray)
-            values: np.ndarray = -np.log(said[np.arange(len(targets)), targets].clip(SMALLEST_PROBABILITY, 1.0))
-            return values
-        case "regression", "mean_squared_error" | "loss":
-            squares: np.ndarray = np.square(said - targets)
-            return squares
+        case ("single_label", "log_loss" | "loss") | ("regression", "mean_squared_error" | "loss"):
+            return _losses(task, said, examples)
         case "regression", "mean_absolute_error":
-            distances: np.ndarray = np.abs(said - targets)
-            return distances
+            return np.asarray(np.abs(said - targets))
+    return None
+
+
+def _losses(task: Task, said: Kept, examples: Examples) -> np.ndarray | None:
+    """(N,) the loss of each row; None where it does not follow from what was said."""
+    targets = examples.targets
+    match task.problem:
+        case "single_label":
+            assert isinstance(targets, np.ndarray)
+            return np.asarray(-np.log(said[np.arange(len(targets)), targets].clip(SMALLEST_PROBABILITY, 1.0)))
+        case "multi_label":
+            of_truth = np.where(targets == 1, said, 1 - said).clip(SMALLEST_PROBABILITY, 1.0)
+            return np.asarray(-np.log(of_truth).mean(axis=1))
+        case "regression":
+            return np.asarray(np.square(said - targets))
+        case "next_token" | "target_text":
+            # Long rows weigh more, as in the loss of all tokens.
+            return np.asarray(said[:, 0] / max(said[:, 1].mean(), 1e-9))
     return None
 
 
@@ -99,8 +115,8 @@ def write_sample(path: Path, sample: Sample) -> None:
     """Keep a sample in a file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"score": np.array(sample.score), "draws": sample.draws}
-    if sample.right is not None:
-        arrays["right"] = sample.right
+    arrays |= {} if sample.right is None else {"right": sample.right}
+    arrays |= {} if sample.losses is None else {"losses": sample.losses}
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -111,8 +127,7 @@ def read_sample(path: Path) -> Sample | None:
     """A sample that was kept; None where there is none. Raises RunFolderError where the file is damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            right = arrays.get("right")
-            return Sample(float(arrays["score"]), arrays["draws"], right)
+            return Sample(float(arrays["score"]), arrays["draws"], arrays.get("right"), arrays.get("losses"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError) as error:
@@ -124,15 +139,23 @@ def read_sample(path: Path) -> Sample | None:
 # --- who is ahead -------------------------------------------------------------------------------------------------
 
 
-def gaps(samples: Mapping[str, Sequence[Sample]], more_is_better: bool) -> dict[str, Gap]:
-    """How far every candidate is behind the leader on the validation rows."""
+def gaps(samples: Mapping[str, Sequence[Sample]], metric: str, more_is_better: bool) -> dict[str, Gap]:
+    """How far every candidate is behind the leader on the validation rows.
+
+    In the loss, where that is known row by row, and else in the metric. A loss tells how sure right and wrong answers
+    are, so the same rows tell candidates apart that get as many right.
+    """
     sign = 1 if more_is_better else -1
-    leader = max(samples, key=lambda name: sign * mean(samples[name]).value)
-    found = {}
-    for name, own in samples.items():
-        apart = difference(samples[leader], own)
-        found[name] = Gap(sign * apart.value, apart.error)
-    return found
+    scores = {name: sign * mean(own).value for name, own in samples.items()}
+    highest = max(scores.values())
+    losses = {name: [one.losses for one in own] for name, own in samples.items()}
+    if any(one is None for own in losses.values() for one in own):
+        leader = max(scores, key=lambda name: scores[name])
+        apart = {name: difference(samples[leader], own) for name, own in samples.items()}
+        return {n: Gap(sign * one.value, one.error, highest - scores[n], metric) for n, one in apart.items()}
+    leader = min(losses, key=lambda name: np.mean(losses[name]))
+    behind = {name: loss_difference(own, samples[leader]) for name, own in samples.items()}
+    return {n: Gap(one.value, one.error, highest - scores[n], "loss") for n, one in behind.items() if one is not None}
 
 
 def judge(finalists: Sequence[Finalist], baselines: Mapping[str, Scores], metric: str, more_is_better: bool) -> Verdict:
