@@ -102,7 +102,7 @@ RATES = [10.0 ** (-6 + i / 20) for i in range(100)]
 
 def valley(rate: float) -> float:
     """A loss that falls fastest around 1e-4, is lowest at 1e-3 and explodes behind it."""
-    return 2.0 - 1.5 / (1 + (1e-4 / rate) ** 1.5) + (rate / 1e-2) ** 2
+    return 2.0 - 1.5 / (1 + math.pow(1e-4 / rate, 1.5)) + math.pow(rate / 1e-2, 2)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])

@@ -33,9 +33,9 @@ SPACES = {"training.learning_rate": "1e-4..3e-2", "training.batch_size": "8,16"}
 def recipe(reviews: Path, tiny_model: Path) -> dict[str, Any]:
     """A recipe of which a trial takes a moment."""
     return {
-        "data": {"train": str(reviews)},
+        "data": {"train": str(reviews), "validation_share": 0.3, "test_share": 0.2},
         "model": str(tiny_model),
-        "method": "head",
+        "method": "full",
         "training": {"epochs": 2, "learning_rate": 3e-3, "precision": "fp32"},
     }
 
@@ -109,6 +109,7 @@ def test_other_test_rows_change_nothing_but_the_test_score(recipe: dict[str, Any
     found = []
     for name, labels in (("right", ["good", "bad"]), ("wrong", ["bad", "good"])):
         test = [[text, labels[0] if label == "good" else labels[1]] for text, label in rows[60:]]
+        recipe["data"].pop("test_share", None)
         recipe["data"]["test"] = str(write_csv(tmp_path / f"{name}.csv", ["text", "label"], test))
         found.append(search(recipe, tmp_path / name))
     assert told(found[0]) == told(found[1])
@@ -252,7 +253,7 @@ def test_settings_that_were_tried_are_not_run_again(recipe: dict[str, Any], tmp_
 
 
 def test_what_is_worse_than_the_median_is_broken_off(recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe["training"] |= {"epochs": 6, "patience": None}
+    recipe["training"] |= {"epochs": 4, "metric": "loss"}
     spaces = {"training.learning_rate": "1e-7..1e-1"}
     tuned = search(recipe, tmp_path / "tuned", spaces=spaces, trials=16, baseline=False)
     pruned = [trial for trial in tuned.trials if trial.state == "pruned"]
@@ -305,7 +306,7 @@ def test_a_trial_that_is_dropped_ends_and_one_that_is_stopped_can_go_on(recipe: 
 
 
 def test_later_trials_find_what_the_first_one_has_stored(recipe: dict[str, Any], tmp_path: Path) -> None:
-    tuned = search(recipe, tmp_path / "tuned", trials=3, baseline=False)
+    tuned = search({**recipe, "method": "head"}, tmp_path / "tuned", trials=3, baseline=False)
     for trial in tuned.trials[1:]:
         log = tmp_path / "tuned" / tuned.tuning.folder(trial.number) / "events.jsonl"
         stored = [event for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "Stored"]
@@ -410,13 +411,13 @@ def test_a_search_without_spaces_takes_the_usual_ones(recipe: dict[str, Any], tm
 
 def test_what_is_printed_says_what_was_searched_and_what_to_expect(recipe: dict[str, Any], tmp_path: Path) -> None:
     console = Console(file=StringIO(), width=200)
-    recipe["training"]["learning_rate"] = 1e-6
+    recipe["training"] |= {"learning_rate": 1e-6, "epochs": 4}
     spaces = ("training.learning_rate=1e-5..3e-2", "training.batch_size=8,16")
-    tuning.run(recipe, tuning.Wanted(spaces, trials=6), tmp_path / "tuned", console)
+    tuning.run(recipe, tuning.Wanted(spaces, trials=5), tmp_path / "tuned", console)
     assert isinstance(console.file, StringIO)
     said = console.file.getvalue()
     for words in (
-        "Searching with method head: 6 trials",
+        "Searching with method full: 5 trials",
         "1e-5..3e-2",
         "the space does not hold 1e-06",
         "validation rows; the test rows are not looked at",

@@ -6,7 +6,7 @@ is a stage of a job without evaluations and checkpoints, so every method is test
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
@@ -53,7 +53,9 @@ class RangeTest:
         return float(f"{min(self.steepest, self.lowest / MARGIN):.2g}")
 
 
-def range_test(job: Job, *, lowest: float, highest: float, steps: int) -> Iterator[Step | Storing | Stored | NotStored]:
+def range_test(
+    job: Job, *, lowest: float, highest: float, steps: int
+) -> Generator[Step | Storing | Stored | NotStored, None, None]:
     """Train with rates from ``lowest`` to ``highest``; yields the steps, and what is stored of the frozen layers.
 
     It ends early where the loss explodes. Afterwards the model has the weights, statistics and modes that it had, and
