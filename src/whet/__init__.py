@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from whet.verbs.compare import Compared, compare
     from whet.verbs.explain import explain
     from whet.verbs.methods import methods
+    from whet.verbs.plan import plan
     from whet.verbs.range_test import range_test
     from whet.verbs.resume import resume
     from whet.verbs.run import Run
@@ -35,6 +36,7 @@ __all__ = [
     "compare",
     "explain",
     "methods",
+    "plan",
     "range_test",
     "resume",
     "train",
@@ -53,6 +55,7 @@ _HOMES = {
     "explain": "whet.verbs.explain",
     "methods": "whet.verbs.methods",
     "range_test": "whet.verbs.range_test",
+    "plan": "whet.verbs.plan",
     "resume": "whet.verbs.resume",
     "train": "whet.verbs.train",
     "tune": "whet.verbs.tune",

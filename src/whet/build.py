@@ -171,13 +171,13 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
         decided += measured
     values["training"]["metric"] = recipe.training.metric or task.metric
     examples = shared.examples(task, splits, columns, loaded)
-    values["training"] |= _rate(recipe, defaults, values["training"], len(examples["train"]), decided)
+    values["training"] |= resolve.rate(recipe, defaults, values["training"], len(examples["train"]), decided)
     values["task"] |= _set(catalog.settings(task))
     if "max_length" in catalog.settings(task):
         values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
     decided += [
         *about_method,
-        *(_lengths(examples, values["task"]["max_length"]) if "max_length" in values["task"] else []),
+        *(resolve.lengths(examples, values["task"]["max_length"]) if "max_length" in values["task"] else []),
         *(task.told(examples) if isinstance(task, Telling) else []),
     ]
     if loaded.source == "embedded":
@@ -369,34 +369,10 @@ def _quantisation(method: object) -> Quantisation | None:
     return method.quantisation if isinstance(method, Quantising) else None
 
 
-def _rate(
-    recipe: Recipe, defaults: Defaults, training: Mapping[str, Any], rows: int, decided: list[Choice]
-) -> dict[str, float]:
-    """The learning rate, where it is left open, for the number of steps that the run will have."""
-    if recipe.training.learning_rate is not None:
-        return {}
-    steps = training.get("steps") or training["epochs"] * math.ceil(rows / training["batch_size"])
-    rate = defaults.rate_for(steps)
-    if rate != defaults.learning_rate:
-        why = f"{defaults.learning_rate:g} in a run of {defaults.settled_steps:,} steps or more; this one has {steps:,}"
-        decided.append(Choice("training.learning_rate", rate, "inferred", why))
-    return {"learning_rate": rate}
-
-
 def _model_name(loaded: Loaded) -> str:
     if loaded.source == "embedded":
         return EMBEDDED
     return str(Path(loaded.name).resolve()) if loaded.source == "folder" else loaded.name
-
-
-def _lengths(examples: Mapping[str, Examples], limit: int) -> list[Choice]:
-    """How long the rows are, and what was lost of those that are too long."""
-    longest = max(int(part.lengths.max(initial=0)) for part in examples.values())
-    told = [Choice("task.max_length", limit, "inferred", f"the longest row has {longest} tokens")]
-    if cut := sum(part.truncated for part in examples.values()):
-        rows = sum(len(part) for part in examples.values())
-        told = [Choice("task.max_length", f"{cut} rows cut", "inferred", f"{cut} of {rows} rows lose their end")]
-    return told
 
 
 def _set(options: Mapping[str, object]) -> dict[str, object]:

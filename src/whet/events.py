@@ -86,6 +86,16 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Divided:
+    """The device ran out of memory; this step and all that follow are taken in smaller passes, which changes rounding
+    only."""
+
+    step: int
+    rows: int
+    """Of a pass from here on."""
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """The validation rows were scored."""
 
@@ -162,6 +172,7 @@ Event: TypeAlias = (
     | Stored
     | NotStored
     | Step
+    | Divided
     | Evaluated
     | Saved
     | Stopped

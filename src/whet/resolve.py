@@ -3,11 +3,12 @@
 Pure values in and out: it reads no data and no model.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from whet.core import Choice, Columns, Defaults
+from whet.core import Choice, Columns, Defaults, Examples
 from whet.errors import RecipeError
 from whet.recipe import HUB, Recipe, given
 from whet.sections import RISING, SCHEDULES, Training
@@ -108,3 +109,27 @@ def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             continue
         for name, one in value.items():
             yield f"{key}.{name}", one["name"] if (key, name) == ("training", "schedule") else one
+
+
+def rate(
+    recipe: Recipe, defaults: Defaults, training: Mapping[str, Any], rows: int, decided: list[Choice]
+) -> dict[str, float]:
+    """The learning rate, where it is left open, for the number of steps that the run will have."""
+    if recipe.training.learning_rate is not None:
+        return {}
+    steps = training.get("steps") or training["epochs"] * math.ceil(rows / training["batch_size"])
+    rate = defaults.rate_for(steps)
+    if rate != defaults.learning_rate:
+        why = f"{defaults.learning_rate:g} in a run of {defaults.settled_steps:,} steps or more; this one has {steps:,}"
+        decided.append(Choice("training.learning_rate", rate, "inferred", why))
+    return {"learning_rate": rate}
+
+
+def lengths(examples: Mapping[str, Examples], limit: int) -> list[Choice]:
+    """How long the rows are, and what was lost of those that are too long."""
+    longest = max(int(part.lengths.max(initial=0)) for part in examples.values())
+    told = [Choice("task.max_length", limit, "inferred", f"the longest row has {longest} tokens")]
+    if cut := sum(part.truncated for part in examples.values()):
+        rows = sum(len(part) for part in examples.values())
+        told = [Choice("task.max_length", f"{cut} rows cut", "inferred", f"{cut} of {rows} rows lose their end")]
+    return told

@@ -320,6 +320,11 @@ class Augment(Section):
     """Sounds: widest share of the frequencies of a spectrogram that is blanked out, twice; nothing for waves."""
 
 
+def _truth(value: object) -> object:
+    """A truth value, which comes in a cover (``catalog.Truth``) so that no number takes it for 1."""
+    return {"true": True, "false": False}.get(repr(value), value)
+
+
 class Training(Section):
     """How to train; what is left out comes from the method's own defaults."""
 
@@ -331,6 +336,9 @@ class Training(Section):
     """Rows per optimiser step."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Rows per forward pass: less memory, the same result; the whole batch if not named."""
+    gradient_checkpointing: Annotated[bool, BeforeValidator(_truth, json_schema_input_type=bool)] = False
+    """Whether blocks compute their inner values a second time when gradients are due instead of keeping them: much less
+    memory, about a third more time, the same result."""
     learning_rate: float | None = Field(None, gt=0, lt=10)
     """Peak learning rate of the head; lower layers follow by layer_decay."""
     schedule: Schedule | None = None

@@ -24,7 +24,7 @@ print()
 print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
 
-VERBS = ["advise", "train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
+VERBS = ["advise", "plan", "train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
 
 
 def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -49,6 +49,8 @@ def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedP
         (["tune", "reviews.csv", "--method", "lora", "--space", "method.rank=0,8"], 2),
         (["tune"], 2),
         (["explain", "R001"], 0),
+        (["plan", "--help"], 0),
+        (["plan", "reviews.csv", "--set", "training.epoch=3"], 2),
         (["methods"], 0),
         (["methods", "--json"], 0),
         (["explain", "lora"], 0),

@@ -20,6 +20,7 @@ from whet.cli.compare import compare
 from whet.cli.evaluate import evaluate
 from whet.cli.explain import explain
 from whet.cli.methods import methods
+from whet.cli.plan import plan
 from whet.cli.predict import predict
 from whet.cli.resume import resume
 from whet.cli.train import train
@@ -61,7 +62,7 @@ def _root(
         raise RecipeError(f"'whet {context.invoked_subcommand}' works in one process; start it without torchrun")
 
 
-for verb in (advise, train, compare, tune, resume, evaluate, predict, combine, methods, explain):
+for verb in (advise, plan, train, compare, tune, resume, evaluate, predict, combine, methods, explain):
     app.command(verb.__name__)(verb)
 
 

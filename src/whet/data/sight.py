@@ -17,9 +17,11 @@ from whet.errors import ModelError
 def with_size(loaded: Loaded, size: int | None) -> Loaded:
     """A model whose processor makes squares of ``size`` pixels a side; None leaves the size that it has.
 
-    Raises ModelError where the model does not read what its processor makes.
+    Raises ModelError where the model does not read what its processor makes; one without weights is not asked.
     """
     processor = loaded.processor if size is None else _square(loaded.processor, size)
+    if next(loaded.model.parameters()).is_meta:
+        return replace(loaded, processor=processor)
     mode = "L" if channels_of(processor) == 1 else "RGB"
     made = processor(images=Image.new(mode, (320, 320)), return_tensors="pt")[PIXELS]
     model: nn.Module = loaded.model

@@ -154,16 +154,21 @@ def choose(
         if precision == "bf16":
             raise RecipeError(f"training.precision: bf16 is not tried on '{device.type}'; use fp32, or leave it out")
         return Arithmetic(), f"bf16 is not tried on '{device.type}'"
-    measured = _kept(folder) or _keep(folder, measure())
-    gain = measured.bf16 / measured.fp32_speed
-    plain = measured.attention(length)
+    speeds = measured(folder)
+    gain = speeds.bf16 / speeds.fp32_speed
+    plain = speeds.attention(length)
     also = f"; plain attention is faster than the fused one for rows of {length} tokens" if plain else ""
-    told = f"bf16 products are {gain:.1f} times as fast as fp32 here ({measured.bf16 / 1e9:.0f} GFLOP/s)"
+    told = f"bf16 products are {gain:.1f} times as fast as fp32 here ({speeds.bf16 / 1e9:.0f} GFLOP/s)"
     if precision == "bf16" and gain < 1 / GAIN:
         raise RecipeError(f"training.precision: {told}, so it would only lose accuracy; use fp32, or leave it out")
     if (precision or ("bf16" if gain >= GAIN else "fp32")) == "bf16":
-        return replace(measured.fp32, precision="bf16", attention=plain), told + also
-    return replace(measured.fp32, attention=plain), told + also
+        return replace(speeds.fp32, precision="bf16", attention=plain), told + also
+    return replace(speeds.fp32, attention=plain), told + also
+
+
+def measured(folder: Path | None) -> Measured:
+    """The speeds of this machine's CPU, measured once and kept below ``folder``."""
+    return _kept(folder) or _keep(folder, measure())
 
 
 def measure() -> Measured:

@@ -37,6 +37,9 @@ _BUCKET = 2**24
 _PATIENCE = timedelta(days=1)
 """The others wait while one measures and saves; where one dies, its launcher ends them all."""
 
+_CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux tells a process in a container how much memory it may take."""
+
 _FAREWELL = 5.0
 """Seconds for which a process waits for the others at its end."""
 
@@ -263,6 +266,42 @@ def whole_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return int(psutil.virtual_memory().total)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a run could take here: of the GPU, or of the machine within the limit of its container."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    room = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):
+        limit, used = (int((_CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
+        room = min(room, limit - used)
+    return room
+
+
+def present_memory() -> int:
+    """Bytes that this process holds in the machine's memory now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+@contextmanager
+def highest_memory() -> Iterator[Callable[[], int]]:
+    """What it yields tells the most bytes that this process held meanwhile.
+
+    Where the system keeps one highest point for the whole life of a process, it is that one.
+    """
+    forget, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    with suppress(OSError):
+        forget.write_text("5")
+
+    def highest() -> int:
+        with suppress(OSError, StopIteration):
+            line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM:"))
+            return int(line.split()[1]) * 1024
+        return peak_memory(torch.device("cpu"))
+
+    yield highest
 
 
 def peak_memory(device: torch.device) -> int:

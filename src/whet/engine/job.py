@@ -28,6 +28,8 @@ class Settings:
     """Rows per optimiser step."""
     micro_batch_size: int | None = None
     """Rows per forward pass; None is the whole batch. Changes memory, never the result."""
+    gradient_checkpointing: bool = False
+    """Whether blocks compute their inner values twice instead of keeping them. Changes memory, never the result."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: float = 0.9
     schedule: Mapping[str, object] = field(default_factory=lambda: {"name": "constant"})

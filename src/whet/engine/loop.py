@@ -7,6 +7,7 @@
         StageChanged                  where another mask begins to hold
         Storing, Stored, NotStored    there, where outputs of frozen layers are computed once and for all
         Step                          forward, backward, clip, update
+        Divided                       memory ran out, and steps go on in smaller passes
         Evaluated                     after each epoch, or every evaluate_every steps
         Saved                         after each evaluation, or every checkpoint_every steps
         Stopped                       a stop was requested, or the patience is used up
@@ -40,11 +41,12 @@ from whet.engine.anchor import Anchor
 from whet.engine.average import Average
 from whet.engine.cache import Cached, Side, open_cache
 from whet.engine.device import keep_freed_memory, return_freed_memory
+from whet.engine.divergence import diverged
 from whet.engine.finale import try_average, try_mixes
 from whet.engine.job import Job
 from whet.engine.kernels import Kernels, round_frozen
-from whet.engine.objective import objective
 from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace, tables
+from whet.engine.passes import Passes
 from whet.engine.predict import predict, scores_of
 from whet.engine.rows import RowAdamW
 from whet.engine.schedule import pace, stage_ends
@@ -102,6 +104,7 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
             yield from run.open_cache()
         if run.wish_to_stop() is None:
             yield run.take_step()
+            yield from run.passes.told(progress.step)
             yield from run.after_step()
         wish = run.wish_to_stop()
         if wish is not None and progress.step < run.steps:
@@ -141,6 +144,7 @@ class _Run:
         self.tables: frozenset[int] = frozenset()
         self.said: Kept = None
         self.rounded: dict[int, Tensor] = {}
+        self.passes = Passes(job, partial(self._forward, "train"), self._kernels)
         job.model.to(job.device)
         held = self.every_mask - frozenset(job.parts.fresh)
         self.anchor = Anchor(job.model, held) if settings.l2_sp is not None or settings.mixes else None
@@ -164,6 +168,7 @@ class _Run:
         apply(job.model, job.parts, stage.mask)
         modes = training_modes(job.model, job.parts, stage.mask)
         self.modes = [(module, modes[name]) for name, module in job.model.named_modules()]
+        self.passes.enter_stage(stage.mask)
         groups = parameter_groups(job.model, job.parts, stage, job.settings)
         names = [name for group in groups for name in group["names"]]
         moments = self._moments()
@@ -194,6 +199,7 @@ class _Run:
         }
         self.cached = yield from open_cache(self.job, mask, used, self.progress.step)
         left_out = self.cached.prefix.modules if self.cached else ()
+        self.passes.leave_out(left_out)
         self.rounded = round_frozen(self.job.model, left_out) if self.job.arithmetic.precision == "bf16" else {}
 
     def _steps_of_stage(self) -> range:
@@ -231,19 +237,13 @@ class _Run:
         keep_modes(self.modes)
         indices = self._indices(progress.step)
         own = job.processes.share(indices)
-        micro = settings.micro_batch_size or len(indices)
-        parts = [own[i : i + micro] for i in range(0, len(own), micro)]
-        batches = [job.batch(part, progress.step // self.steps_per_epoch) for part in parts]
+        epoch = progress.step // self.steps_per_epoch
+        pieces = self.passes.pieces(own, epoch)
+        batches = [batch for _, batch in pieces]
         weight, tokens = job.processes.total(sum(b.weight for b in batches), sum(b.tokens for b in batches))
         # Rows that count for nothing, such as texts without a labelled token, give a loss of 0, not of 0 / 0.
-        weight, loss = weight or 1.0, 0.0
         with job.arithmetic.active(job.device):
-            for batch, part in zip(batches, parts, strict=True):
-                moved = batch.to(job.device)
-                with self._kernels():
-                    share = objective(job, moved, partial(self._forward, "train", moved, part)) / weight
-                share.backward()  # type: ignore[no-untyped-call]
-                loss += float(share.detach())
+            loss = self.passes.gradients(pieces, epoch, weight or 1.0)
         (loss,) = job.processes.total(loss)
         self.gradients.sum_()
         norm = clip(self.gradients.parameters, settings.max_gradient_norm)
@@ -290,15 +290,7 @@ class _Run:
         return self.batches_of[1][position]
 
     def _diverged(self, step: int, what: str) -> DivergedError:
-        if self.progress.step == 0:
-            way_out = (
-                "No weight has changed yet, so it is not the learning rate: look for numbers that are not finite, or "
-                "far too large, in the model's weights, in the rows and in the labels"
-            )
-        else:
-            slower = self.job.settings.learning_rate / 10
-            way_out = f"Begin anew with training.learning_rate={slower:.2g}, or with a longer training.warmup"
-        return DivergedError(f"step {step}: the {what} at learning rate {self.rate:.3g}. {way_out}")
+        return diverged(step, self.progress.step > 0, what, self.rate, self.job.settings.learning_rate)
 
     # evaluation and checkpoints
 

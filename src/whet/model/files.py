@@ -86,12 +86,8 @@ def read_quantisation(folder: Path) -> Quantisation | None:
 
 def precisions(folder: Path) -> set[str]:
     """The kinds of floating-point numbers in the weights of a checked model, as safetensors calls them."""
-    if (folder / WEIGHTS).is_file():
-        files = {WEIGHTS}
-    else:
-        files = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
     found: set[str] = set()
-    for file in files:
+    for file in _weight_files(folder):
         with safe_open(folder / file, framework="pt") as opened:
             found |= {opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
     return {kind for kind in found if "F" in kind}
@@ -101,6 +97,17 @@ def tensor_names(weights: Path) -> set[str]:
     """Names of the tensors in a checked safetensors file."""
     with safe_open(weights, framework="pt") as opened:
         return set(opened.keys())
+
+
+def all_tensor_names(folder: Path) -> set[str]:
+    """Names of the tensors in all weights of a checked model; no weight is read."""
+    return set().union(*(tensor_names(folder / file) for file in _weight_files(folder)))
+
+
+def _weight_files(folder: Path) -> set[str]:
+    if (folder / WEIGHTS).is_file():
+        return {WEIGHTS}
+    return set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
 
 
 def _config_problems(folder: Path, kind: Kind, saved: bool) -> list[str]:

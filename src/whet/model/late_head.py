@@ -82,6 +82,15 @@ def learned(outputs: Mapping[str, Any], batch: Batch, ahead: int = 1) -> Learned
     return Learned(total, losses, hits, rows)
 
 
+def loss_of_all(outputs: Mapping[str, Any], targets: Tensor) -> Tensor:
+    """The sum of the losses of P tokens (P,), the first of the batch, by the way that ``learned`` takes."""
+    hidden, head = outputs["logits"].flatten(0, -2)[: len(targets)], outputs.get(HEAD)
+    if head is None:
+        return functional.cross_entropy(hidden.float(), targets, reduction="sum")
+    total: Tensor = _Chunked.apply(hidden, head.weight, head.bias, targets)[0]  # type: ignore[no-untyped-call]
+    return total
+
+
 @contextmanager
 def _left_out(model: nn.Module, head: nn.Linear) -> Iterator[None]:
     whole = model.forward
@@ -105,7 +114,9 @@ def _unchanged(hidden: Tensor) -> Tensor:
 
 
 def _ends_with(model: nn.Module, head: nn.Linear) -> bool:
-    """Are the logits the very output of this layer?"""
+    """Are the logits the very output of this layer? A model without weights cannot be tried; nearly all are so."""
+    if head.weight.is_meta:
+        return True
     returned: list[Tensor] = []
     hook = head.register_forward_hook(lambda _, __, output: returned.append(output))
     tokens = torch.zeros(1, 2, dtype=torch.int64, device=head.weight.device)

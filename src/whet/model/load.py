@@ -28,6 +28,7 @@ from whet.model.files import (
 )
 from whet.model.heads import HEADS, Kind
 from whet.model.locate import locate, opening, refuse
+from whet.model.outline import left_open, outline, weights_left_out
 from whet.model.parts import parts_of
 from whet.model.processors import open_processor
 from whet.model.quantise import quantise
@@ -100,8 +101,13 @@ def read(
 ) -> tuple[PreTrainedModel, set[str]]:
     """The model with its weights, quantised if so asked, and the names of those parameters that no weight filled.
 
-    Raises ModelError where the weights are those of another model.
+    Where weights are left out the model has shapes alone. Raises ModelError where the weights are those of another
+    model.
     """
+    if weights_left_out():
+        with opening(name):
+            model = outline(config, kind)
+        return model, left_open(parts_of(model), folder)
     with opening(name):
         model, report = _filled(folder, config, kind, torch.float32 if quantisation is None else _precision(folder))
     parts = parts_of(model)
@@ -176,7 +182,7 @@ def _draw_answers(model: PreTrainedModel, drawn: set[str], kind: Kind) -> set[st
     with torch.device("meta"):
         plain, other = _random_model(model.config, kind), _random_model(wider, kind)
     old = {n for n, parameter in plain.named_parameters() if parameter.shape != other.get_parameter(n).shape} - drawn
-    if old:
+    if old and not weights_left_out():
         source = _random_model(model.config, kind)
         with torch.no_grad():
             for name in sorted(old):

@@ -151,7 +151,8 @@ def quantise(model: nn.Module, parts: Parts, quantisation: Quantisation) -> None
             f"{parts.family} has no linear layer in its blocks, and only those can be kept in 4 bits; "
             "choose method 'lora'"
         )
-    if importlib.util.find_spec("bitsandbytes") is None:
+    alone = next(model.get_submodule(names[0]).parameters()).is_meta
+    if not alone and importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(
             'weights in 4 bits need bitsandbytes, which is not installed; run: pip install "whet[qlora]", '
             "or choose method 'lora'"
@@ -160,7 +161,8 @@ def quantise(model: nn.Module, parts: Parts, quantisation: Quantisation) -> None
         layer = model.get_submodule(name)
         if isinstance(layer, nn.Linear | Conv1D) and not isinstance(layer, QuantisedLinear):
             model.set_submodule(name, QuantisedLinear(layer, quantisation).train(layer.training))
-            give_back(layer.weight)
+            if not alone:
+                give_back(layer.weight)
 
 
 def quantisation_of(model: nn.Module) -> Quantisation | None:
@@ -203,6 +205,11 @@ def _layers(model: nn.Module, parts: Parts) -> Iterator[str]:
 
 def _quantised(matrix: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     """Two numbers a byte, and the scale of every block; zeros fill the last block up."""
+    if matrix.is_meta:
+        blocks = -(-matrix.numel() // BLOCK)
+        return matrix.new_empty(blocks * BLOCK // 2, 1, dtype=torch.uint8), matrix.new_empty(
+            blocks, dtype=torch.float32
+        )
     from bitsandbytes.functional import quantize_4bit
 
     flat = matrix.reshape(-1)
@@ -217,6 +224,9 @@ def _quantised(matrix: Tensor, kind: str) -> tuple[Tensor, Tensor]:
 
 def _quantised_scales(scales: Tensor) -> dict[str, Tensor]:
     """The distances of the scales from their mean, in 8 bits each."""
+    if scales.is_meta:
+        sizes = {"offset": (), "scales_of_scales": (-(-len(scales) // _BLOCK_OF_SCALES),), "code": (256,)}
+        return {"scales": scales.to(torch.uint8), **{name: scales.new_empty(size) for name, size in sizes.items()}}
     from bitsandbytes.functional import quantize_blockwise
 
     offset = scales.mean()

@@ -37,7 +37,7 @@ def operate(loaded: Loaded, wanted: Surgery) -> Loaded:
             "surgery.reinitialise would change them; leave one out"
         )
     if wanted.drop_blocks:
-        loaded = replace(loaded, model=_without_last(loaded.model, wanted.drop_blocks))
+        loaded = replace(loaded, model=without_last(loaded.model, wanted.drop_blocks))
     if wanted.insert:
         loaded = _expanded(loaded, wanted.insert)
     if wanted.reinitialise:
@@ -55,7 +55,7 @@ def _with_fresh(loaded: Loaded, names: Sequence[str]) -> Loaded:
 # --- removing and adding ------------------------------------------------------------------------------------------
 
 
-def _without_last(model: PreTrainedModel, count: int) -> PreTrainedModel:
+def without_last(model: PreTrainedModel, count: int) -> PreTrainedModel:
     """The first blocks of a model, its embeddings and its head (Sajjad et al. 2023, arXiv 2004.03844)."""
     blocks = parts_of(model).blocks
     if count >= len(blocks):

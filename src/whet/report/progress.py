@@ -20,6 +20,7 @@ from rich.text import Text
 from whet.core import Scores
 from whet.events import (
     Averaged,
+    Divided,
     Evaluated,
     Event,
     Finished,
@@ -144,7 +145,7 @@ class Progress:
         if self._is_live:
             self._live.stop()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event) -> None:  # noqa: C901  # a case for each event
         """Show one event."""
         if isinstance(event, Started):
             self._state = _State(event, self._clock(), event.step)
@@ -163,6 +164,8 @@ class Progress:
             case Stopped():
                 rest = "; the rest can be resumed" if event.resumable else ""
                 self._line(f"stopped at step {event.step:,} of {state.started.steps:,}: {event.reason}{rest}", "yellow")
+            case Divided():
+                self._line(_divided(event), "yellow")
             case Averaged():
                 self._line(_averaged(event, self._names(event.scores)[:1]), "green" if event.best else "")
             case Mixed():
@@ -244,6 +247,11 @@ def _storing(event: Storing) -> RenderableType:
         bar, Text(f"{event.done:,}/{event.rows:,} rows"), Text("computing the frozen layers once", style="dim")
     )
     return line
+
+
+def _divided(event: Divided) -> str:
+    rows = f"{event.rows} row" + ("s" if event.rows > 1 else "")
+    return f"out of memory: from here on {rows} at a time; the steps stay the same"
 
 
 def _averaged(event: Averaged, names: list[str]) -> str:
