@@ -28,7 +28,7 @@ import small_sets
 from processes import Journal, run
 from small_sets import CASES, Case
 
-from whet.plan.advise import TABLE, epochs_for
+from whet.planning.advise import TABLE, epochs_for
 
 HERE = Path(__file__).resolve().parent
 USUAL = ", as ever"

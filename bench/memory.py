@@ -129,7 +129,7 @@ class Bench:
         if case.method in made.refused:
             raise SystemExit(made.refused[case.method])
         planned = made.methods[0]
-        from whet.plan.memory import rule_of_thumb
+        from whet.planning.memory import rule_of_thumb
 
         return {
             "bytes": planned.fit.memory.total,

@@ -1,6 +1,5 @@
 """The one place where names become objects: a recipe becomes a job, a run folder becomes a predictor."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from whet.core import (
     Answer,
     Choice,
     Columns,
-    Defaults,
     Examples,
     Kept,
     Loaded,
@@ -44,9 +42,9 @@ from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of
 from whet.model.processors import make_room, start_from_words
 from whet.model.surgery import operate
-from whet.plan.backbones import why_embedded
-from whet.plan.choose import choose_method
-from whet.plan.facts import facts_of
+from whet.planning.backbones import why_embedded
+from whet.planning.choose import choose_method
+from whet.planning.facts import facts_of
 from whet.protocols import (
     Answering,
     Augmentation,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from whet.plan.advise import TABLE
+from whet.planning.advise import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "advice.md"
 

@@ -12,7 +12,7 @@ from tests.conftest import sentences, write_csv
 from whet import recipe as recipes
 from whet.engine import cache
 from whet.errors import DataError, ModelError, RecipeError
-from whet.plan.advise import Pick
+from whet.planning.advise import Pick
 from whet.verbs.advise import advise
 from whet.verbs.advising.probe import probe
 from whet.verbs.advising.timed import pace

@@ -8,7 +8,7 @@ import pytest
 import whet
 from whet import catalog
 from whet.errors import RecipeError
-from whet.plan.planned import Plan, Planned
+from whet.planning.planned import Plan, Planned
 from whet.verbs.plan import plan
 
 LLAMA_65B = {

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from whet.plan.planned import Plan, Planned
+from whet.planning.planned import Plan, Planned
 from whet.report.writing import count, duration, plain, share, size
 
 TERMS = {

@@ -17,11 +17,11 @@ from whet.errors import ModelError, RecipeError
 from whet.intake import intake
 from whet.model.locate import embedded_text_model
 from whet.model.shapes import shapes_of
-from whet.plan.advise import Advice, Facts, Pick, candidates, enough, takes, within
-from whet.plan.advise import advise as advice_for
-from whet.plan.backbones import READING, Backbone, Language, language_of, suggest
-from whet.plan.budget import seconds_of
-from whet.plan.facts import facts_of
+from whet.planning.advise import Advice, Facts, Pick, candidates, enough, takes, within
+from whet.planning.advise import advise as advice_for
+from whet.planning.backbones import READING, Backbone, Language, language_of, suggest
+from whet.planning.budget import seconds_of
+from whet.planning.facts import facts_of
 from whet.protocols import ReadingFiles, Task
 from whet.report.writing import duration
 from whet.verbs.advising.probe import ANSWERED, probe

@@ -26,13 +26,13 @@ from whet.model.late_head import HEAD, loss_of_all
 from whet.model.parts import adapted, longest_input, parts_of
 from whet.model.quantise import quantisation_of
 from whet.model.recompute import recomputing
-from whet.plan.fit import Fit
-from whet.plan.memory import MOMENTS, NUMBER, Held, Memory, as_measured, highest
-from whet.plan.runtime import Load, keep, load_of, runtime
-from whet.plan.shapes import Attached, attach, estimated, packed_room, shorter, weight_bytes
-from whet.plan.time import Duration, Line, Pace, duration, reading_line, step_line
-from whet.plan.trace import Step, Traced, along, trace, trace_reading
-from whet.plan.work import Work, cut, targets_of
+from whet.planning.fit import Fit
+from whet.planning.memory import MOMENTS, NUMBER, Held, Memory, as_measured, highest
+from whet.planning.runtime import Load, keep, load_of, runtime
+from whet.planning.shapes import Attached, attach, estimated, packed_room, shorter, weight_bytes
+from whet.planning.time import Duration, Line, Pace, duration, reading_line, step_line
+from whet.planning.trace import Step, Traced, along, trace, trace_reading
+from whet.planning.work import Work, cut, targets_of
 from whet.protocols import Method
 from whet.verbs.measuring import Seen, measure
 

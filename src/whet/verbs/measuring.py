@@ -84,7 +84,7 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
     from whet.engine.job import StopRequest  # noqa: PLC0415
     from whet.engine.loop import fit  # noqa: PLC0415
     from whet.events import Evaluated, Step, Stored  # noqa: PLC0415
-    from whet.plan.work import heaviest  # noqa: PLC0415
+    from whet.planning.work import heaviest  # noqa: PLC0415
     from whet.verbs import session  # noqa: F401, PLC0415
 
     runtime = present_memory()

@@ -23,12 +23,12 @@ from whet.model.late_head import without_logits
 from whet.model.outline import shapes_alone
 from whet.model.parts import longest_input, parts_of
 from whet.model.surgery import operate
-from whet.plan.fit import settle
-from whet.plan.memory import NUMBER
-from whet.plan.planned import Plan, Planned
-from whet.plan.shapes import TARGETS, kind_of, open_outline, read_config, writes_tokens
-from whet.plan.time import Pace
-from whet.plan.work import of_config, of_examples
+from whet.planning.fit import settle
+from whet.planning.memory import NUMBER
+from whet.planning.planned import Plan, Planned
+from whet.planning.shapes import TARGETS, kind_of, open_outline, read_config, writes_tokens
+from whet.planning.time import Pace
+from whet.planning.work import of_config, of_examples
 from whet.protocols import Measuring, Method, Task
 from whet.recipe import Recipe
 from whet.verbs.look import Asked, Look, Machine

@@ -20,7 +20,7 @@ from whet.engine.cache import Cached, Side, open_cache
 from whet.engine.job import StopRequest
 from whet.evaluate.baselines import of_features
 from whet.model.freeze import apply, set_training_modes, training_modes
-from whet.plan.advise import Probe
+from whet.planning.advise import Probe
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from whet.core import Examples, Rows
 from whet.engine.job import StopRequest
 from whet.engine.loop import fit
 from whet.events import Evaluated, Step, Stored
-from whet.plan.advise import Pace, Pick
+from whet.planning.advise import Pace, Pick
 
 STEPS = 8
 """Steps that are timed, after a first one, which is slower."""

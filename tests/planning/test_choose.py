@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from whet import catalog, recipe
-from whet.plan.advise import Facts
-from whet.plan.choose import choose_method
+from whet.planning.advise import Facts
+from whet.planning.choose import choose_method
 
 FACTS = Facts("text_classification", "single_label", rows=4000, parameters=10**7, classes=2, rarest=900)
 LARGE = replace(FACTS, parameters=400_000_000)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from whet.plan.fit import Fit
-from whet.plan.time import Duration
+from whet.planning.fit import Fit
+from whet.planning.time import Duration
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from whet.plan.trace import Traced
+    from whet.planning.trace import Traced
 
 NUMBER = 4
 """Bytes of a number in fp32."""

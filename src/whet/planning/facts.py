@@ -6,7 +6,7 @@ import numpy as np
 
 from whet.core import Columns, Rows
 from whet.data.labels import class_name
-from whet.plan.advise import BATCH, Device, Facts
+from whet.planning.advise import BATCH, Device, Facts
 from whet.protocols import Task
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from whet import catalog
-from whet.plan.backbones import BACKBONES, Language, language_of, suggest, why_embedded
+from whet.planning.backbones import BACKBONES, Language, language_of, suggest, why_embedded
 
 
 @pytest.mark.parametrize("task", catalog.names("task"))

@@ -3,7 +3,7 @@
 import pytest
 
 from whet.errors import RecipeError
-from whet.plan.budget import seconds_of
+from whet.planning.budget import seconds_of
 
 
 @pytest.mark.parametrize(

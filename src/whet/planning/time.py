@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from whet.plan.trace import Traced
+    from whet.planning.trace import Traced
 
 UPDATE = 28
 """Bytes that AdamW reads and writes for each number that trains: weight, gradient and two moments."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from whet import catalog
 from whet.core import Choice, Defaults
-from whet.plan.advise import Facts, Pick, advise
+from whet.planning.advise import Facts, Pick, advise
 from whet.protocols import Method, Quantising
 from whet.recipe import Recipe
 from whet.sections import Surgery

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from whet.core import Batch, Examples
 from whet.data.batch import epoch_batches, sorted_batches
 from whet.model.heads import HEADS, Kind
-from whet.plan.shapes import WRITES, inputs_of
+from whet.planning.shapes import WRITES, inputs_of
 from whet.protocols import Task
 
 EPOCHS = 3

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from whet import catalog
-from whet.plan.advise import (
+from whet.planning.advise import (
     NEAR,
     TABLE,
     Facts,
@@ -144,7 +144,7 @@ def test_what_computes_less_is_tried_after_the_picks_and_nothing_twice() -> None
 
 def test_advice_loads_no_torch() -> None:
     code = (
-        "import sys; from whet.plan import advise, backbones, budget; "
+        "import sys; from whet.planning import advise, backbones, budget; "
         "advise.advise(advise.Facts('text_classification', 'single_label', 100, 10**7, 2, 50)); "
         "sys.exit(bool({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     )

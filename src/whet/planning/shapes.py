@@ -22,7 +22,7 @@ from whet.model.outline import outline
 from whet.model.parts import parts_of
 from whet.model.quantise import QuantisedLinear
 from whet.model.surgery import without_last
-from whet.plan.trace import Traced
+from whet.planning.trace import Traced
 from whet.protocols import Method
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from whet.plan.memory import Memory
+from whet.planning.memory import Memory
 
 SPARE = 0.95
 """Share of a memory that a plan may use: what is planned is not exact, and others live there too."""

@@ -11,8 +11,8 @@ from whet.core import Parts
 from whet.model.freeze import apply, set_training_modes, training_modes
 from whet.model.parts import parts_of
 from whet.model.recompute import recomputing
-from whet.plan.shapes import attach, weight_bytes
-from whet.plan.trace import Recorder, Step, Traced, trace, trace_reading
+from whet.planning.shapes import attach, weight_bytes
+from whet.planning.trace import Recorder, Step, Traced, trace, trace_reading
 
 UNTRACED = {"t5": "the head looks for the end of each text", "bart": "the head looks for the end of each text"}
 """Families that ask for numbers, so that their memory is estimated."""

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from whet.plan.fit import Fit, settle
-from whet.plan.memory import Held, Memory, as_measured, highest, rule_of_thumb
-from whet.plan.time import Line, Pace, duration, step_line
-from whet.plan.trace import Kind, Traced
+from whet.planning.fit import Fit, settle
+from whet.planning.memory import Held, Memory, as_measured, highest, rule_of_thumb
+from whet.planning.time import Line, Pace, duration, step_line
+from whet.planning.trace import Kind, Traced
 
 HELD = Held(weights=1000, trained=100, moments=2, runtime=50, cache=7, data=3, several_evaluations=False)
 
