@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from whet.verbs.methods import methods
     from whet.verbs.plan import plan
     from whet.verbs.range_test import range_test
+    from whet.verbs.report import write_report
     from whet.verbs.resume import resume
     from whet.verbs.run import Run
     from whet.verbs.train import train
@@ -41,6 +42,7 @@ __all__ = [
     "resume",
     "train",
     "tune",
+    "write_report",
 ]
 __version__ = "0.1.0"
 
@@ -59,6 +61,7 @@ _HOMES = {
     "resume": "whet.verbs.resume",
     "train": "whet.verbs.train",
     "tune": "whet.verbs.tune",
+    "write_report": "whet.verbs.report",
 }
 
 # Adapters of whet's own kinds open with peft alone.

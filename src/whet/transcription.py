@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from whet.data.clips import Clips
-    from whet.data.transcripts import Case, Punctuation
+    from whet.data.spelling import Case, Punctuation
     from whet.model.hearing import Hearing
 
 AT_ONCE = 8
@@ -166,7 +166,7 @@ class Transcription:
 
     def spelled(self, text: object) -> str:
         """A transcript in the spelling that is learned."""
-        from whet.data.transcripts import spelled
+        from whet.data.spelling import spelled
 
         return spelled(text, self.case or "keep", self.punctuation or "keep")
 

@@ -24,7 +24,10 @@ print()
 print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
 
-VERBS = ["advise", "plan", "train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
+VERBS = (
+    *("advise", "plan", "train", "compare", "tune", "resume", "evaluate"),
+    *("predict", "report", "combine", "methods", "explain"),
+)
 
 
 def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -51,6 +54,7 @@ def python(*arguments: str, folder: Path | None = None) -> subprocess.CompletedP
         (["explain", "R001"], 0),
         (["plan", "--help"], 0),
         (["plan", "reviews.csv", "--set", "training.epoch=3"], 2),
+        (["report", "--help"], 0),
         (["methods"], 0),
         (["methods", "--json"], 0),
         (["explain", "lora"], 0),
@@ -109,9 +113,7 @@ def test_without_a_verb_there_is_help(whet: Whet) -> None:
     assert "Commands:" in ended.out + ended.err
 
 
-@pytest.mark.parametrize(
-    "verb", ["train", "compare", "tune", "resume", "evaluate", "predict", "combine", "methods", "explain"]
-)
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_every_verb_is_explained(whet: Whet, verb: str) -> None:
     lines = whet(verb, "--help").out.splitlines()
     for line in lines:

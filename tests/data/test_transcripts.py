@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from whet.core import Rows
-from whet.data.transcripts import characters, refuse_long, refuse_unspeakable, spelled
+from whet.data.spelling import spelled
+from whet.data.transcripts import characters, refuse_long, refuse_unspeakable
 from whet.errors import DataError
 from whet.model.spelling import in_its_case, new_vocabulary, numbers, texts, unspelled
 

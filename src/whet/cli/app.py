@@ -22,6 +22,7 @@ from whet.cli.explain import explain
 from whet.cli.methods import methods
 from whet.cli.plan import plan
 from whet.cli.predict import predict
+from whet.cli.report import report
 from whet.cli.resume import resume
 from whet.cli.train import train
 from whet.cli.tune import tune
@@ -62,7 +63,7 @@ def _root(
         raise RecipeError(f"'whet {context.invoked_subcommand}' works in one process; start it without torchrun")
 
 
-for verb in (advise, plan, train, compare, tune, resume, evaluate, predict, combine, methods, explain):
+for verb in (advise, plan, train, compare, tune, resume, evaluate, predict, report, combine, methods, explain):
     app.command(verb.__name__)(verb)
 
 

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from whet.core import Examples, Ragged, Rows
 from whet.data.clips import Clips
 from whet.data.problems import at, first_few
 from whet.errors import DataError
-
-Case: TypeAlias = Literal["lower", "keep"]
-Punctuation: TypeAlias = Literal["remove", "keep"]
 
 NOTHING = -1
 """Stands behind the last token of a row."""
@@ -29,9 +26,6 @@ DECODER = "decoder_input_ids"
 """The model's argument for the tokens before each."""
 KEPT = 1024
 """Tokens of a transcript that are kept: thirty seconds of fast speech have some 600 characters."""
-_BETWEEN = "-/\u2010\u2013\u2014"
-"""Signs that stand between two words."""
-_APOSTROPHES = str.maketrans("\u2019\u2018\u02bc", "'''")
 
 
 class Spelling(Protocol):
@@ -77,21 +71,6 @@ class SpokenClips(Clips):
     def texts(self, tokens: np.ndarray) -> list[str]:
         """What (N, S) tokens spell."""
         return self.spelling.texts([[one for one in row if one != NOTHING] for row in tokens.tolist()])
-
-
-def spelled(text: object, case: Case, punctuation: Punctuation) -> str:
-    """A transcript in one spelling: composed Unicode, single spaces, and small letters without signs if so wanted."""
-    plain = unicodedata.normalize("NFC", str(text)).translate(_APOSTROPHES).replace("|", " ")
-    if case == "lower":
-        plain = plain.lower()
-    if punctuation == "remove":
-        plain = "".join(one if not _is_sign(one) else " " if one in _BETWEEN else "" for one in plain)
-    return " ".join(plain.split())
-
-
-def _is_sign(one: str) -> bool:
-    # An apostrophe is part of a word.
-    return one != "'" and unicodedata.category(one).startswith("P")
 
 
 def characters(texts: Iterable[object]) -> str:

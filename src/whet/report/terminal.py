@@ -18,28 +18,12 @@ from rich.text import Text
 
 from whet.core import Choice, Finding, Scores
 from whet.errors import WhetError
+from whet.report.naming import ROW_SHARES, baseline_name
 from whet.report.progress import Progress
 from whet.report.writing import count, duration, plain, score, share, size
 
 __all__ = ["Progress", "Results", "decisions", "findings", "illustration", "problems", "remark", "results"]
 
-BASELINES = {
-    "majority": "always the most frequent answer",
-    "tfidf": "TF-IDF + logistic regression",
-    "features": "frozen features + logistic regression",
-    "pretrained": "the model before fine-tuning",
-    "frequencies": "how frequent each token is",
-    "words": "the most frequent tag of each word",
-    "copy": "the source as it is",
-    "empty": "an empty text",
-}
-VALUE_BASELINES = {
-    "majority": "always the mean",
-    "tfidf": "TF-IDF + ridge regression",
-    "features": "frozen features + ridge regression",
-}
-ROW_SHARES = ("accuracy", "subset_accuracy")
-"""Metrics that are a share of rows, so that their standard error follows from the number of rows."""
 LONGEST_EXAMPLE = 700
 """Characters of an example that are shown."""
 LONGEST_VALUE = 20
@@ -200,15 +184,10 @@ def _shortened(value: object) -> str:
     return f"{text[: LONGEST_VALUE - end - 1]}…{text[-end:]}"
 
 
-def _baseline_name(name: str, scores: Scores) -> str:
-    names = VALUE_BASELINES if "mean_squared_error" in scores else BASELINES
-    return names.get(name, name)
-
-
 def _scores_table(table: Results, width: int) -> Table:
     """Rows: this model, then the baselines. Columns: the chosen metric, then up to three more that fit."""
     rows = [("this model, test", table.test), ("this model, validation", table.validation)]
-    baselines = [(f"{_baseline_name(name, scores)}", scores) for name, scores in table.baselines.items()]
+    baselines = [(f"{baseline_name(name, scores)}", scores) for name, scores in table.baselines.items()]
     rows = [(name, scores) for name, scores in (*rows, *baselines) if scores]
     names = list(dict.fromkeys((table.metric, *table.test, *table.validation)))
     width -= max((len(name) for name, _ in rows), default=0)
@@ -241,7 +220,7 @@ def _verdict(table: Results) -> Text:
     best = max(known, key=lambda name: sign * known[name][metric])
     mine, other = table.test[metric], known[best][metric]
     gain = sign * (mine - other)
-    baseline = f"the best baseline, {plain(_baseline_name(best, known[best]))}"
+    baseline = f"the best baseline, {plain(baseline_name(best, known[best]))}"
     apart = _apart(abs(gain), mine, other, table)
     error = _standard_error(mine, other, table)
     size_of_error = "" if error is None else f"{100 * error:.1f} points, {table.test_rows:,} test rows"

@@ -1,6 +1,7 @@
 """Writes numbers and foreign text so that a person can read them; knows nothing of what they stand for."""
 
 import math
+from collections.abc import Mapping
 
 CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
@@ -64,3 +65,21 @@ def share(part: int, whole: int) -> str:
 def score(value: float) -> str:
     """A score with four decimals, or four digits where it is large."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def valued(value: object) -> str:
+    """A value of a recipe as one would write it there, in short."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case Mapping():
+            return ", ".join(f"{key} {valued(one)}" for key, one in value.items())
+        case list() | tuple():
+            text = ", ".join(valued(one) for one in value)
+            return text if len(text) <= 120 else f"{text[:110]}… ({len(value)})"
+        case _:
+            return str(value)

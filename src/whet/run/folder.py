@@ -12,6 +12,8 @@
     model/                the best weights, in the layout of transformers or peft
     metrics.json          scores, baselines, time, memory
     predictions.parquet   the test rows with their answers
+    findings.json         what checks noticed, where any were made
+    report.html           the page about all of this
     README.md             model card
 
 A folder is never overwritten.
@@ -44,6 +46,8 @@ CHECKPOINTS = "checkpoints"
 MODEL = "model"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.parquet"
+FINDINGS = "findings.json"
+REPORT = "report.html"
 CARD = "README.md"
 
 PACKAGES = ("whet", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy", "scikit-learn")

@@ -12,6 +12,7 @@ from whet.protocols import Generating
 from whet.run.folder import METRICS, RunFolder
 from whet.verbs.evaluate import Evaluation, evaluate
 from whet.verbs.predict import predict, rows_of_file, rows_of_media
+from whet.verbs.report import write_report
 
 
 class Run:
@@ -70,6 +71,10 @@ class Run:
     def evaluate(self, data: str | Path) -> Evaluation:
         """Scores on a labelled file."""
         return evaluate(self._predictor, data)
+
+    def report(self, out: str | Path | None = None, language: str = "en") -> Path:
+        """Write the page about it and return its file; ``report.html`` in its folder if none is named."""
+        return write_report(self.folder, out=out, language=language).path
 
     @cached_property
     def _predictor(self) -> Predictor:
