@@ -199,7 +199,8 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
         examples=examples,
         augmentation=augmentation(recipe, task_name, task, splits["train"], columns, loaded),
         settings=Settings(
-            **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision")}, seed=recipe.seed
+            **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision", "track")},
+            seed=recipe.seed,
         ),
         device=device,
         arithmetic=Arithmetic(),

@@ -381,3 +381,6 @@ class Training(Section):
     """Steps between two evaluations; once per epoch if not named."""
     checkpoint_every: int | None = Field(None, ge=1)
     """Steps between two checkpoints; after each evaluation if not named."""
+    track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
+    """Who else is told of steps and scores: tensorboard (kept in the run folder), mlflow, wandb; each has to be
+    installed."""

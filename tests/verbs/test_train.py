@@ -144,8 +144,8 @@ def test_an_interrupted_run_says_how_to_go_on(recipe: dict[str, Any], tmp_path: 
 
 
 def test_the_public_surface_is_what_was_promised() -> None:
-    names = "Adapters Compared Recipe Run advise combine compare explain methods plan range_test resume train tune write_report"
-    assert sorted(whet.__all__) == names.split()
+    verbs = "advise combine compare explain methods plan range_test resume train tune write_report"
+    assert sorted(whet.__all__) == ["Adapters", "Compared", "Recipe", "Run", *verbs.split()]
     assert all(name in dir(whet) for name in whet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         vars(whet)["__getattr__"]("trian")

@@ -17,6 +17,9 @@ def train(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any value of the recipe, as training.epochs=5.")
     ] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Who else is told: tensorboard, mlflow or wandb; may be repeated.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as JSON; progress goes to stderr.")
@@ -35,6 +38,8 @@ def train(
     for key, value in (("model", model), ("task", task), ("method", method)):
         if value is not None and value != recipes.name_of(raw.get(key)):
             raw[key] = value
+    if track:
+        recipes.put(raw, ["training", "track"], track)
     recipes.assign(raw, assignments or [])
     recipe = recipes.parse(raw)
 

@@ -1,4 +1,7 @@
-"""Where a run computes, and in how many processes. accelerate and torch.distributed live here and nowhere else."""
+"""Where a run computes, and in how many processes.
+
+torch.distributed lives here and nowhere else, accelerate here and in ``track``.
+"""
 
 import ctypes
 import os

@@ -23,6 +23,7 @@ from whet.engine.job import StopRequest
 from whet.engine.loop import fit
 from whet.engine.predict import predict, scores_of
 from whet.engine.state import Checkpoint, newest
+from whet.engine.track import Trackers, refuse_absent
 from whet.errors import RecipeError, RunFolderError
 from whet.events import Averaged, Evaluated, Events, Finished, Mixed, Step, Stopped, Stored, Storing
 from whet.intake import Shared
@@ -58,6 +59,7 @@ class Session:
         """What the finished model says about the rows that it was measured on."""
         self._seconds = seconds
         self._finished: Finished | None = None
+        self._trackers = Trackers(prepared.values["training"].get("track") or (), folder.path, prepared.values)
 
     @classmethod
     def start(cls, recipe: Recipe, out: Path | None, shared: Shared | None = None) -> "Session":
@@ -65,6 +67,7 @@ class Session:
 
         What it reads is taken from ``shared`` where another run has read it.
         """
+        refuse_absent(recipe.training.track)
         processes = join()
         if out is not None:
             processes.on_main(lambda: RunFolder.refuse_existing(out))
@@ -139,11 +142,14 @@ class Session:
             yield from self._logged(fit(job, checkpoint))
         finally:
             self.folder.close_log()
+            if self._finished is None:
+                self._trackers.close()
 
     def _logged(self, events: Events) -> Events:
         for event in events:
             if join().is_main and not isinstance(event, Storing):
                 self.folder.append(event)
+                self._trackers.take(event)
             if isinstance(event, Step | Evaluated | Stored | Averaged | Mixed):
                 self._seconds += event.seconds
             if isinstance(event, Finished):
@@ -193,6 +199,7 @@ class Session:
             baselines(prepared, measured) if known is None else known,
             {"best_step": self._finished.best_step, "trained_share": self._finished.share},
         )
+        self._trackers.conclude(measured, metrics[measured], self._finished.step)
         return self._results(metrics, samples)
 
     def _conclude(
