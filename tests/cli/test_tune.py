@@ -1,8 +1,16 @@
 """whet tune: what one types, what is printed, and what is refused before torch is loaded."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pytest
+
+import whet as package
 from tests.cli.conftest import Whet, assert_told
 
 SHORT = ("--set", "training.epochs=1", "--trials", "2", "--quiet")
@@ -59,3 +67,31 @@ def test_a_finding_is_printed_before_the_run_and_explained(
     said = whet("explain", "R001").out
     assert said.startswith("The learning rate is far from what the method needs.")
     assert "Options" not in said
+
+
+def stepped(folder: Path) -> bool:
+    """Whether a trial has taken a step."""
+    return any("Step" in log.read_text() for log in folder.glob("t/trials/*/events.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
+    whet: Whet, folder: Path, tiny_model: Path, reviews: Path, jobs: int
+) -> None:
+    command = [sys.executable, "-m", "whet", "tune", reviews, "--model", tiny_model, "--method", "full"]
+    command += ["--set", "training.epochs=300", "--trials", "3", "--jobs", jobs, "--out", "t", "--no-baseline"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+    process = subprocess.Popen(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while not stepped(folder) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 130, out + err
+    assert "whet tune --resume t" in " ".join(err.split())
+    left = json.loads((folder / "t" / "tune.json").read_text())
+    assert {trial["state"] for trial in left["trials"]} == {"running"}
+    assert [path for path in (folder / "t").glob("trials/*/checkpoints/*") if path.is_dir()]
