@@ -11,7 +11,7 @@ from html import escape
 from whet.report.plot import STYLE, Axis, Line, Plot, Points, Shade, around, bars
 from whet.report.search import ranked, short, spelled
 from whet.report.writing import duration, plain, score
-from whet.run.tuning import Trial, Tuning
+from whet.run.tuning import LATE, WORSE, Trial, Tuning
 
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
@@ -39,6 +39,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "pruned": "broken off",
         "failed": "failed",
         "searched": "What was searched",
+        "worse": "worse than the median of the others at this point",
+        "late": "the time was used up",
     },
     "ko": {
         "title": "설정 탐색",
@@ -65,6 +67,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "pruned": "중단",
         "failed": "실패",
         "searched": "탐색한 범위",
+        "worse": "이 시점에서 다른 시도들의 중앙값보다 낮음",
+        "late": "시간을 다 씀",
     },
 }
 
@@ -79,7 +83,8 @@ h1{font-size:1.5rem;margin:0 0 .25rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{
 margin:1rem 0;border-radius:.3rem}.verdict strong{font-size:1.1rem}
 .slices{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.88rem}th,td{text-align:left;padding:.3rem .6rem;
-border-bottom:1px solid var(--line);vertical-align:top}td.number{text-align:right;font-variant-numeric:tabular-nums}
+border-bottom:1px solid var(--line);vertical-align:top}
+th,td.number,td.state{white-space:nowrap}td.number{text-align:right;font-variant-numeric:tabular-nums}
 tr.best{font-weight:600}tr.failed td{color:var(--quiet)}code{font-size:.9em}
 @media print{body{max-width:none}}
 """
@@ -171,9 +176,10 @@ def _slice(path: str, trials: Sequence[Trial], tuning: Tuning) -> Plot:
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     many = ".." in tuning.plan.spaces[path] and len(numbers) == len(values)
     if many:
-        low, high = min(numbers), max(numbers)
+        ends = [float(end) for end in tuning.plan.spaces[path].split("..")]
+        low, high = min(*numbers, *ends), max(*numbers, *ends)
         log = low > 0 and high >= 10 * low
-        across = Axis(short(path), low, high, log=log) if high > low else Axis(short(path), low - 1, low + 1)
+        across = Axis(short(path), low, high, log=log)
         places = numbers
     else:
         names = [word.strip() for word in tuning.plan.spaces[path].split(",")]
@@ -220,11 +226,12 @@ def _table(tuning: Tuning, words: Mapping[str, str]) -> str:
     for trial in ranked(tuning):
         value = "" if trial.score is None else score(trial.score)
         settings = escape(plain(spelled(trial.settings)))
-        reason = f'<br><span class="quiet">{escape(plain(trial.reason))}</span>' if trial.reason else ""
+        told = {WORSE: words["worse"], LATE: words["late"]}.get(trial.reason, trial.reason)
+        reason = f'<br><span class="quiet">{escape(plain(told))}</span>' if told else ""
         kind = "best" if trial.number == tuning.best else trial.state
         rows.append(
             f'<tr class="{kind}"><td class="number">{trial.number}</td><td class="number">{value}</td>'
-            f'<td>{escape(words[trial.state])}</td><td class="number">{duration(trial.seconds)}</td>'
+            f'<td class="state">{escape(words[trial.state])}</td><td class="number">{duration(trial.seconds)}</td>'
             f"<td>{settings}{reason}</td></tr>"
         )
     head = "".join(f"<th>{escape(one)}</th>" for one in heads)

@@ -30,6 +30,11 @@ BEST_RECIPE = "best.yaml"
 BEST = "best"
 TRIALS = "trials"
 
+WORSE = "worse than the median of the others at this point"
+LATE = "the time was used up"
+KILLED = "the search ended while it was being drawn"
+"""Why a trial was broken off, where it is not its own doing."""
+
 State: TypeAlias = Literal["running", "pruned", "failed", "finished"]
 
 

@@ -26,10 +26,6 @@ from whet.verbs.searching.trial import Advanced, Ended, Order, Scored
 from whet.verbs.session import Session
 from whet.verbs.train import stoppable
 
-WORSE = "worse than the median of the others at this point"
-LATE = "the time was used up"
-KILLED = "the search ended while it was being drawn"
-
 
 class Search:
     """Gives trials to a crew until there are enough, and measures the best."""
@@ -51,7 +47,7 @@ class Search:
             if chosen:
                 self.waiting.append((number, chosen))
             else:
-                self.study.end(number, "failed", score=None, scores={}, seconds=0.0, reason=KILLED)
+                self.study.end(number, "failed", score=None, scores={}, seconds=0.0, reason=files.KILLED)
         self._note()
         with stoppable(self.stop):
             crew: Crew = Alone() if self.plan.jobs == 1 else Processes(self.plan.jobs, self.folder)
@@ -88,7 +84,7 @@ class Search:
                 stopped = True
             if self._late():
                 for number in self.busy - self.dropping.keys():
-                    self.dropping[number] = LATE
+                    self.dropping[number] = files.LATE
                     crew.drop(number)
             match crew.hear():
                 case Advanced() as told:
@@ -98,7 +94,7 @@ class Search:
                     worse = self.study.report(told.number, told.step / told.steps, score)
                     # What the recipe began with is what all others are compared with.
                     if worse and told.number not in {0, *self.dropping} and told.step < told.steps:
-                        self.dropping[told.number] = WORSE
+                        self.dropping[told.number] = files.WORSE
                         crew.drop(told.number)
                 case Ended() as told:
                     self.busy.remove(told.number)
