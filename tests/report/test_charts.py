@@ -29,6 +29,7 @@ def test_ticks_are_round(low: float, high: float, wanted: list[float]) -> None:
 def test_ticks_of_powers() -> None:
     assert Scale(0.5, 20000, 0, 1, logarithmic=True).ticks() == [1, 10, 100, 1000, 10000]
     assert Scale(3, 40, 0, 1, logarithmic=True).ticks() == [3, 10, 30]
+    assert Scale(0.52, 4.4, 0, 1, logarithmic=True).ticks() == [0.6, 0.8, 1, 3]
     assert all(110 <= tick <= 190 for tick in Scale(110, 190, 0, 1, logarithmic=True).ticks())
 
 

@@ -53,7 +53,8 @@ def test_a_run_knows_its_scores_and_leaves_the_whole_folder(recipe: dict[str, An
         "model",
         "metrics.json",
     }
-    assert {path.name for path in run.folder.iterdir()} == expected | {"predictions.parquet", "README.md"}
+    expected |= {"predictions.parquet", "README.md", "report.html"}
+    assert {path.name for path in run.folder.iterdir()} == expected
     assert run.metrics == json.loads((run.folder / "metrics.json").read_text())
     assert {"validation", "test", "baselines", "seconds", "peak_memory_bytes"} <= run.metrics.keys()
     assert run.test == run.metrics["test"]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 FEW = 3
 """Fewer powers of ten than these are joined by what stands between them."""
+MOST = 5
+"""More round values than these would run into each other."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,10 @@ def _round_values(low: float, high: float, count: int) -> list[float]:
 
 def _powers(low: float, high: float) -> list[float]:
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for between in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
+    inside: list[float] = []
+    for between in ((1,), (1, 3), (1, 2, 5), range(1, 10), [one / 10 for one in range(10, 100)]):
         found = [factor * 10.0**power for power in exponents for factor in between]
         inside = [float(f"{value:.10g}") for value in found if low <= value <= high]
         if len(inside) >= FEW:
-            return inside
-    return inside
+            break
+    return inside[:: math.ceil(len(inside) / MOST)] if inside else [low]

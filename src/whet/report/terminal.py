@@ -52,6 +52,8 @@ class Results:
     """Whether more of the metric is better."""
     samples: Sequence[tuple[str, str]] = ()
     """Prompts of test rows, and what the model writes behind them."""
+    page: Path | None = None
+    """The report, where one was written."""
 
 
 def decisions(console: Console, choices: Sequence[Choice]) -> None:
@@ -141,6 +143,7 @@ def results(console: Console, table: Results) -> None:
         "trained": f"{count(table.trainable)} of {count(table.total)} parameters ({part})",
         "took": f"{duration(table.seconds)}, {size(table.peak_memory_bytes)} of memory at the peak",
         "saved in": plain(str(table.folder)),
+        **({"report": plain(str(table.page))} if table.page else {}),
     }
     # Soft wrap from here on, so that a long path or command can be copied as one line.
     for name, value in facts.items():

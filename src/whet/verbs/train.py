@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from whet import recipe as recipes
 from whet.core import Choice
 from whet.engine.device import join
 from whet.engine.job import StopRequest
-from whet.errors import InterruptedRunError
+from whet.errors import InterruptedRunError, WhetError
 from whet.recipe import Recipe
 from whet.report import terminal
+from whet.verbs.report import write_report
 from whet.verbs.run import Run
 from whet.verbs.session import Session
 
@@ -85,8 +87,18 @@ def watch(session: Session, console: Console) -> Run:
         )
     with console.status("measuring the test rows and the baselines"):
         results = session.finish()
-    terminal.results(console, results)
+        page = join().on_main(lambda: _page(folder, console))
+    terminal.results(console, replace(results, page=page))
     return Run(folder)
+
+
+def _page(folder: Path, console: Console) -> Path | None:
+    """The report of a run that has finished, whether or not there can be one."""
+    try:
+        return write_report(folder).path
+    except WhetError as error:
+        terminal.problems(console, error)
+        return None
 
 
 def _told(choices: Sequence[Choice]) -> list[Choice]:
