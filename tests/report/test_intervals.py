@@ -29,7 +29,7 @@ def classes(rows: int = 200, count: int = 3, right: float = 0.8, seed: int = 0) 
 def whole(answers: Judged) -> dict[str, float]:
     found = sums(answers)
     assert found is not None
-    return {name: float(value[0]) for name, value in found.scores(found.rows.sum(axis=0, keepdims=True)).items()}
+    return {name: float(value[0]) for name, value in found.scores(found.groups.sum(axis=0, keepdims=True)).items()}
 
 
 def agree(found: dict[str, float], wanted: dict[str, float], *, without: set[str] | None = None) -> None:
@@ -101,6 +101,7 @@ def test_groups_of_rows_give_the_same_interval(monkeypatch: pytest.MonkeyPatch) 
     single = intervals(answers, scores)
     monkeypatch.setattr(module, "GROUPS", 400)
     grouped = intervals(answers, scores)
+    assert grouped.keys() == single.keys()
     for name, interval in single.items():
         width = interval.high - interval.low
         assert grouped[name].high - grouped[name].low == pytest.approx(width, rel=0.2), name

@@ -217,6 +217,29 @@ def test_folders_of_runs_may_be_gone(tmp_path: Path) -> None:
     assert "best" not in found.ids
 
 
+def test_a_comparison_that_is_still_running_is_told_as_far_as_it_is(tmp_path: Path) -> None:
+    folder = compared(tmp_path / "compared", count=3, seeds=1)
+    values = json.loads((folder / "comparison.json").read_text())
+    values["verdict"] = None
+    values["candidates"][0]["attempts"][0] |= {"state": "running", "test": None}
+    (folder / "comparison.json").write_text(json.dumps(values))
+    told = write_report(folder)
+    assert told.verdict == "No verdict yet"
+    assert told.sentences == ["2 of 5 candidates came to the end."]
+    assert "is running, step 400 of 400" in Page(told.path.read_text(encoding="utf-8")).text
+
+
+def test_runs_without_a_metric_in_common_are_refused(tmp_path: Path) -> None:
+    first = classified(tmp_path / "first")
+    second = classified(tmp_path / "second")
+    told = json.loads((second / "metrics.json").read_text())
+    (second / "metrics.json").write_text(json.dumps({**told, "test": {"wer": 0.1}, "validation": {"wer": 0.1}}))
+    with pytest.raises(RunFolderError, match="no metric in common"):
+        write_report([first, second], out=tmp_path / "page.html")
+    with pytest.raises(RunFolderError, match="named twice"):
+        write_report([first, first], out=tmp_path / "page.html")
+
+
 def test_a_report_is_written_anew_and_nothing_else_is(tmp_path: Path) -> None:
     run = classified(tmp_path / "run")
     assert write_report(run).path == write_report(run).path == run / "report.html"

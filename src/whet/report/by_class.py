@@ -51,13 +51,15 @@ def table(answers: Classes | Labels | Marks) -> list[OfClass]:
     """A row for every class, in the order of the data; of tags that mark parts for every kind of part."""
     if isinstance(answers, Marks):
         return _of_marks(answers)
-    classes = range(len(answers.names))
     if isinstance(answers, Classes):
-        wanted, found = np.eye(len(answers.names), dtype=bool)[np.stack([answers.targets, answers.predicted])]
+        hit = answers.targets[answers.targets == answers.predicted]
+        sides = (hit, answers.predicted, answers.targets)
+        hits, answered, support = (np.bincount(side, minlength=len(answers.names)) for side in sides)
     else:
         wanted, found = answers.targets.astype(bool), answers.predicted
-    hits, answered, support = ((wanted & found).sum(axis=0), found.sum(axis=0), wanted.sum(axis=0))
-    return [_row(answers.names[i], int(hits[i]), int(answered[i]), int(support[i])) for i in classes]
+        hits, answered, support = (wanted & found).sum(axis=0), found.sum(axis=0), wanted.sum(axis=0)
+    counts = zip(answers.names, hits.tolist(), answered.tolist(), support.tolist(), strict=True)
+    return [_row(*one) for one in counts]
 
 
 def confusion(answers: Classes) -> np.ndarray:

@@ -7,7 +7,7 @@ paired.
 Efron and Tibshirani 1993, An Introduction to the Bootstrap: intervals are the percentiles 2.5 and 97.5. Where not one
 row is wrong, or right, draws never differ, and Wilson's interval (1927) of the share of rows stands in.
 
-Shape letters: N rows, C classes, K sums, R draws.
+Shape letters: N rows, G groups of them, C classes, K sums, R draws.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ Measured: TypeAlias = dict[str, np.ndarray]
 class Sums:
     """What each row adds to the sums from which scores follow."""
 
-    rows: np.ndarray
-    """(N, K)"""
+    count: int
+    """Rows."""
+    groups: np.ndarray
+    """(G, K) of each row, or of each group of rows where there are many."""
     scores: Callable[[np.ndarray], Measured]
     """From (R, K) sums."""
 
@@ -66,8 +68,7 @@ def sums(answers: Judged) -> Sums | None:
 
 def drawn(found: Sums) -> Measured:
     """(R,) values of every metric, one for each draw of the rows."""
-    grouped = _grouped(found.rows)
-    return found.scores(_weights(len(grouped)) @ grouped)
+    return found.scores(_weights(len(found.groups)) @ found.groups)
 
 
 def intervals(answers: Judged, recorded: Scores) -> dict[str, Interval]:
@@ -75,14 +76,14 @@ def intervals(answers: Judged, recorded: Scores) -> dict[str, Interval]:
     found = sums(answers)
     if found is None:
         return {}
-    exact, draws = found.scores(found.rows.sum(axis=0, keepdims=True)), drawn(found)
+    exact, draws = found.scores(found.groups.sum(axis=0, keepdims=True)), drawn(found)
     known = {}
     for metric, value in recorded.items():
         if metric not in exact or abs(float(exact[metric][0]) - value) > AGREES * max(1.0, abs(value)):
             continue
         low, high = (float(bound) for bound in np.quantile(draws[metric], (0.025, 0.975)))
         if metric in PERCENT and low == high and value in (0.0, 1.0):
-            low, high = wilson(round(value * len(found.rows)), len(found.rows))
+            low, high = wilson(round(value * found.count), found.count)
         known[metric] = Interval(value, low, high)
     return known
 
@@ -103,19 +104,29 @@ def _weights(count: int) -> np.ndarray:
     return np.bincount(places.ravel(), minlength=DRAWS * count).reshape(DRAWS, count).astype(np.float64)
 
 
-def _grouped(rows: np.ndarray) -> np.ndarray:
-    """The sums of rows, or of groups of rows that were put together at random."""
-    if len(rows) <= GROUPS:
-        return rows
-    order = np.random.default_rng(1).permutation(len(rows))
-    starts = np.linspace(0, len(rows), GROUPS, endpoint=False, dtype=np.int64)
-    return np.add.reduceat(rows[order], starts, axis=0)
+def _group_of(rows: int) -> tuple[np.ndarray, int]:
+    """(N,) the group of each row, drawn at random where there are many rows, and how many groups there are."""
+    if rows <= GROUPS:
+        return np.arange(rows), rows
+    return np.random.default_rng(1).permutation(rows) % GROUPS, GROUPS
+
+
+def _summed(rows: np.ndarray, scores: Callable[[np.ndarray], Measured]) -> Sums:
+    """Sums of (N, K) rows."""
+    group, groups = _group_of(len(rows))
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(groups))
+    return Sums(len(rows), np.add.reduceat(rows[order], starts, axis=0), scores)
 
 
 def _of_classes(answers: Classes) -> Sums:
     classes, rows = len(answers.names), np.arange(len(answers.targets))
-    wanted, chosen = np.eye(classes)[answers.targets], np.eye(classes)[answers.predicted]
     losses = -np.log(answers.probabilities[rows, answers.targets].clip(SMALLEST_PROBABILITY, 1.0))
+    group, groups = _group_of(len(rows))
+
+    def counted(numbers: np.ndarray, at: np.ndarray) -> np.ndarray:
+        # (G, C): a row of zeros and ones for each row would take far more room where classes are many.
+        return np.bincount(group[at] * classes + numbers[at], minlength=groups * classes).reshape(groups, classes)
 
     def scores(summed: np.ndarray) -> Measured:
         hits, found, truth = np.split(summed[:, : 3 * classes], 3, axis=1)
@@ -133,8 +144,11 @@ def _of_classes(answers: Classes) -> Sums:
         }
         return measured | ({"f1": f1[:, 1]} if classes == 2 else {})
 
-    columns = (wanted * chosen, chosen, wanted, np.ones((len(rows), 1)), losses[:, None])
-    return Sums(np.concatenate(columns, axis=1), scores)
+    hit = answers.targets == answers.predicted
+    columns = [counted(answers.targets, hit)]
+    columns += [counted(numbers, rows) for numbers in (answers.predicted, answers.targets)]
+    columns += [np.bincount(group, weights=one, minlength=groups)[:, None] for one in (np.ones(len(rows)), losses)]
+    return Sums(len(rows), np.concatenate(columns, axis=1).astype(np.float64), scores)
 
 
 def _of_labels(answers: Labels) -> Sums:
@@ -154,7 +168,7 @@ def _of_labels(answers: Labels) -> Sums:
         }
 
     beside = np.stack([same.all(axis=1), same.sum(axis=1), np.ones(len(same))], axis=1)
-    return Sums(np.concatenate([truth & found, found, truth, beside], axis=1).astype(np.float64), scores)
+    return _summed(np.concatenate([truth & found, found, truth, beside], axis=1).astype(np.float64), scores)
 
 
 def _of_numbers(answers: Numbers) -> Sums:
@@ -174,7 +188,7 @@ def _of_numbers(answers: Numbers) -> Sums:
             "mean_absolute_error": summed[:, -1] / total,
         }
 
-    return Sums(np.stack(columns, axis=1), scores)
+    return _summed(np.stack(columns, axis=1), scores)
 
 
 def _of_marks(answers: Marks) -> Sums:
@@ -202,7 +216,7 @@ def _of_marks(answers: Marks) -> Sums:
         occurs = (by_tag[1] + by_tag[2]) > 0
         return measured | {"macro_f1": _f1(*by_tag).sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)}
 
-    return Sums(np.array(rows, dtype=np.float64), scores)
+    return _summed(np.array(rows, dtype=np.float64), scores)
 
 
 def _of_texts(answers: Texts) -> Sums | None:
@@ -224,7 +238,7 @@ def _of_texts(answers: Texts) -> Sums | None:
             "exact_match": same / total,
         }
 
-    return Sums(np.array(rows, dtype=np.float64), scores)
+    return _summed(np.array(rows, dtype=np.float64), scores)
 
 
 def _result(text: str, told: bool) -> str:

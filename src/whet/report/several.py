@@ -104,7 +104,7 @@ def _verdict(named: Mapping[str, RunContents], metric: str) -> Verdict:
         known = intervals(answers, {metric: values[name]})
         if metric in known:
             scores[name] = known[metric]
-            draws[name] = drawn(found)[metric], len(found.rows)
+            draws[name] = drawn(found)[metric], found.count
     against = [
         _against(name, sign * (values[best] - value), sign, draws.get(best), draws.get(name))
         for name, value in values.items()
