@@ -32,6 +32,20 @@ def test_stories_become_plays(method: str, most: float, tmp_path: Path) -> None:
     assert run.test["loss"] < most * run.metrics["baselines"]["pretrained"]["loss"]
 
 
+def test_added_blocks_alone_learn_plays(tmp_path: Path) -> None:
+    recipe = {
+        "data": {"train": str(SHARED / "data" / "tinyshakespeare")},
+        "model": str(STORIES),
+        "task": {"name": "causal_lm", "max_length": 128, "samples": 1},
+        "surgery": {"insert": 2},
+        "method": "head",
+        "training": {"steps": 60, "batch_size": 16},
+    }
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    assert run.metrics["trainable_parameters"] < 0.3 * run.metrics["total_parameters"]
+    assert run.test["loss"] < 0.7 * run.metrics["baselines"]["pretrained"]["loss"]
+
+
 def test_instructions_and_chats_of_others_are_read_right(tmp_path: Path) -> None:
     for name, options in (("toolcall_chat_en", {"template": "plain"}), ("alpaca_en_demo", {})):
         folder = SHARED / "data" / name
