@@ -154,6 +154,10 @@ class Journal:
             self._known[key] = found
         return self._known[key]
 
+    def known(self, of: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What was found for ``of`` before; None where it was not measured."""
+        return self._known.get(_key(of))
+
     def _ends_well(self) -> bool:
         text = self.path.read_bytes() if self.path.is_file() else b""
         return not text or text.endswith(b"\n")
