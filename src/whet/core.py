@@ -335,6 +335,9 @@ class Stage:
     """Parameters of the mask that learn faster or slower than the rest, by name, and how many times."""
     undecayed: Mask = frozenset()
     """Parameters without weight decay beside biases and norms: vectors in the shape of a matrix."""
+    standardised: bool = False
+    """Whether a linear layer that is all that trains reads numbers of mean 0 and deviation 1 meanwhile; afterwards its
+    weights take that over. For a method of one stage."""
 
 
 @dataclass(frozen=True)

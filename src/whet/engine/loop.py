@@ -20,11 +20,10 @@ its learning rate and its stage are functions of the step's number, so a run res
 steps that it would have taken. The loop knows no method, no task and no architecture.
 """
 
-import bisect
 import copy
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -35,11 +34,11 @@ import torch
 from torch import Tensor, nn
 
 from whet.core import Batch, Kept, Mask, Scores
-from whet.data.batch import epoch_batches
 from whet.engine import state
 from whet.engine.anchor import Anchor
 from whet.engine.average import Average
 from whet.engine.cache import Cached, Side, open_cache
+from whet.engine.course import Course
 from whet.engine.device import keep_freed_memory, return_freed_memory
 from whet.engine.divergence import diverged
 from whet.engine.finale import try_average, try_mixes
@@ -49,8 +48,9 @@ from whet.engine.optim import build_optimizer, clip, parameter_groups, set_pace,
 from whet.engine.passes import Passes
 from whet.engine.predict import predict, scores_of
 from whet.engine.rows import RowAdamW
-from whet.engine.schedule import pace, stage_ends
+from whet.engine.schedule import pace
 from whet.engine.shares import SharedGradients, seed_of
+from whet.engine.standard import standardise
 from whet.engine.state import Checkpoint, Progress
 from whet.errors import DivergedError, RecipeError
 from whet.events import (
@@ -79,25 +79,29 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Events:
     if job.device.type == "cpu":
         keep_freed_memory()
     with job.arithmetic.attending(job.model), job.task.computing(job.model):
-        yield from _fit(job, checkpoint)
+        run = _Run(job, checkpoint)
+        try:
+            yield from _fit(job, run, checkpoint)
+        finally:
+            # Whoever ends a run early keeps the model as it is.
+            run.end_coordinates()
 
 
-def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
-    run = _Run(job, checkpoint)
+def _fit(job: Job, run: "_Run", checkpoint: Checkpoint | None) -> Events:
     progress = run.progress
     trainable, total = (job.parts.count(mask) for mask in (run.every_mask, frozenset(job.parts.parameters)))
-    yield Started(run.steps, progress.step, run.epochs, len(job.train), trainable, total)
+    yield Started(run.course.steps, progress.step, run.course.epochs, len(job.train), trainable, total)
     if checkpoint is not None:
         run.restore(checkpoint)
-        if run.stage_at(progress.step) == run.stage:
+        if run.course.stage_at(progress.step) == run.stage:
             yield from run.open_cache()
-    while progress.step < run.steps:
+    while progress.step < run.course.steps:
         # Asked before a step, not after it: a checkpoint may have been taken when the patience was used up already.
         if job.settings.patience is not None and progress.stale >= job.settings.patience:
             reason = f"{job.settings.metric} has not become better in {progress.stale} evaluations"
             yield Stopped(progress.step, reason, resumable=False)
             break
-        stage = run.stage_at(progress.step)
+        stage = run.course.stage_at(progress.step)
         if stage != run.stage:
             run.enter_stage(stage)
             yield StageChanged(progress.step, job.stages[stage].name, job.parts.count(job.stages[stage].mask))
@@ -107,7 +111,7 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
             yield from run.passes.told(progress.step)
             yield from run.after_step()
         wish = run.wish_to_stop()
-        if wish is not None and progress.step < run.steps:
+        if wish is not None and progress.step < run.course.steps:
             if job.checkpoints and run.saved_step != progress.step:
                 yield run.save()
             yield Stopped(progress.step, wish, resumable=job.checkpoints is not None)
@@ -115,6 +119,7 @@ def _fit(job: Job, checkpoint: Checkpoint | None) -> Events:
     run.take_best()
     yield from try_average(run)
     share = yield from try_mixes(run)
+    run.end_coordinates()
     yield Finished(progress.step, progress.best_step, progress.best_scores, run.measure(), share)
 
 
@@ -124,16 +129,12 @@ class _Run:
     def __init__(self, job: Job, checkpoint: Checkpoint | None) -> None:
         self.job = job
         settings = job.settings
-        self.steps_per_epoch = math.ceil(len(job.train) / settings.batch_size)
-        self.steps = settings.steps or settings.epochs * self.steps_per_epoch
-        self.epochs = math.ceil(self.steps / self.steps_per_epoch)
+        self.course = Course(job)
         self.progress = Progress() if checkpoint is None else copy.deepcopy(checkpoint.progress)
-        self.stage_ends = stage_ends([stage.share for stage in job.stages], self.steps)
         self.stage = -1
         self.saved_step = 0
         self.every_mask: Mask = frozenset().union(*(stage.mask for stage in job.stages))
         self.best: state.Tensors = {}
-        self.batches_of: tuple[int, list[np.ndarray]] = (-1, [])
         self.optimizer: torch.optim.Optimizer | None = None
         self.gradients: SharedGradients | None = None
         self.names: list[str] = []
@@ -145,20 +146,17 @@ class _Run:
         self.said: Kept = None
         self.rounded: dict[int, Tensor] = {}
         self.passes = Passes(job, partial(self._forward, "train"), self._kernels)
+        self.fold: Callable[[], None] = lambda: None
         job.model.to(job.device)
         held = self.every_mask - frozenset(job.parts.fresh)
         self.anchor = Anchor(job.model, held) if settings.l2_sp is not None or settings.mixes else None
-        self.average = Average(self.every_mask, settings.average, self.steps) if settings.average else None
+        self.average = Average(self.every_mask, settings.average, self.course.steps) if settings.average else None
         # A step that was broken off, in a run before this one, may have left gradients.
         job.model.zero_grad(set_to_none=True)
         if checkpoint is None:
             torch.manual_seed(seed_of(settings.seed, job.processes.rank))
 
     # stages
-
-    def stage_at(self, step: int) -> int:
-        """Number of the stage that holds at a step."""
-        return min(bisect.bisect_right(self.stage_ends, step), len(self.stage_ends) - 1)
 
     def enter_stage(self, number: int) -> None:
         """Let another mask hold; parameters that trained before keep their moments."""
@@ -194,27 +192,21 @@ class _Run:
         mask = self.job.stages[self.stage].mask
         keep_modes(self.modes)
         used: dict[Side, np.ndarray] = {
-            "train": self._rows_of_stage(),
-            "validation": np.arange(len(self.job.validation) if self._evaluates() else 0),
+            "train": self.course.rows_of_stage(self.stage),
+            "validation": np.arange(len(self.job.validation) if self.course.evaluates(self.stage) else 0),
         }
         self.cached = yield from open_cache(self.job, mask, used, self.progress.step)
         left_out = self.cached.prefix.modules if self.cached else ()
         self.passes.leave_out(left_out)
         self.rounded = round_frozen(self.job.model, left_out) if self.job.arithmetic.precision == "bf16" else {}
+        if self.job.stages[self.stage].standardised and self.anchor is None:
+            forward, begun = partial(self._forward, "train"), self.progress.step > 0
+            self.fold = standardise(self.job, mask, used["train"], forward, begun=begun)
 
-    def _steps_of_stage(self) -> range:
-        return range(self.stage_ends[self.stage - 1] if self.stage else 0, self.stage_ends[self.stage])
-
-    def _evaluates(self) -> bool:
-        """Whether the validation rows are scored while the stage holds."""
-        every, steps = self.job.settings.evaluate_every or self.steps_per_epoch, self._steps_of_stage()
-        return steps.stop == self.steps or steps.stop // every > steps.start // every
-
-    def _rows_of_stage(self) -> np.ndarray:
-        """The training rows that the stage sees, which are few where it is shorter than an epoch."""
-        if len(steps := self._steps_of_stage()) >= self.steps_per_epoch:
-            return np.arange(len(self.job.train))
-        return np.unique(np.concatenate([self._indices(step) for step in steps]))
+    def end_coordinates(self) -> None:
+        """A layer that learned in other coordinates is a plain one again."""
+        fold, self.fold = self.fold, lambda: None
+        fold()
 
     def _forward(self, side: Side, batch: Batch, indices: np.ndarray) -> Any:
         if self.cached is None:
@@ -232,12 +224,12 @@ class _Run:
         assert self.gradients is not None
         scale = job.stages[self.stage].learning_rate_scale * progress.plateau.factor
         self.rate = set_pace(
-            self.optimizer, settings, scale, pace(settings.schedule, settings.warmup, progress.step, self.steps)
+            self.optimizer, settings, scale, pace(settings.schedule, settings.warmup, progress.step, self.course.steps)
         )
         keep_modes(self.modes)
-        indices = self._indices(progress.step)
+        indices = self.course.rows(progress.step)
         own = job.processes.share(indices)
-        epoch = progress.step // self.steps_per_epoch
+        epoch = self.course.epoch(progress.step)
         pieces = self.passes.pieces(own, epoch)
         batches = [batch for _, batch in pieces]
         weight, tokens = job.processes.total(sum(b.weight for b in batches), sum(b.tokens for b in batches))
@@ -260,7 +252,7 @@ class _Run:
             self.average.take(job.model, progress.step)
         return Step(
             step=progress.step,
-            epoch=progress.step / self.steps_per_epoch,
+            epoch=progress.step / self.course.steps_per_epoch,
             loss=loss,
             learning_rate=self.rate,
             gradient_norm=norm,
@@ -281,14 +273,6 @@ class _Run:
         if isinstance(self.optimizer, RowAdamW):
             self.optimizer.settle()
 
-    def _indices(self, step: int) -> np.ndarray:
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self.batches_of[0] != epoch:
-            settings = self.job.settings
-            batches = epoch_batches(self.job.train.lengths, settings.batch_size, seed=settings.seed, epoch=epoch)
-            self.batches_of = (epoch, batches)
-        return self.batches_of[1][position]
-
     def _diverged(self, step: int, what: str) -> DivergedError:
         return diverged(step, self.progress.step > 0, what, self.rate, self.job.settings.learning_rate)
 
@@ -296,16 +280,11 @@ class _Run:
 
     def after_step(self) -> Iterator[Evaluated | Saved]:
         """What is due at this step boundary."""
-        settings = self.job.settings
-        evaluated = self._due(settings.evaluate_every or self.steps_per_epoch)
-        if evaluated:
+        evaluate, save = self.course.due(self.progress.step)
+        if evaluate:
             yield self.evaluate()
-        if self.job.checkpoints and (self._due(settings.checkpoint_every) if settings.checkpoint_every else evaluated):
+        if self.job.checkpoints and save:
             yield self.save()
-
-    def _due(self, every: int) -> bool:
-        """Whether something that happens every so many steps, and at the last one, happens now."""
-        return self.progress.step % every == 0 or self.progress.step == self.steps
 
     def evaluate(self) -> Evaluated:
         """Score the validation rows and keep the weights where they are the best so far."""
@@ -322,7 +301,7 @@ class _Run:
         if self.job.observe is not None:
             self.job.observe(progress.step, self.said)
         seconds = time.perf_counter() - started
-        return Evaluated(progress.step, progress.step / self.steps_per_epoch, scores, best, seconds)
+        return Evaluated(progress.step, progress.step / self.course.steps_per_epoch, scores, best, seconds)
 
     def measure(self) -> Scores:
         """Scores of the validation rows; the metric that picks the best weights is there, and finite."""
@@ -382,7 +361,7 @@ class _Run:
         """Take up a checkpoint, in the stage of the last step before it."""
         state.restore_weights(self.job.model, self.every_mask, checkpoint.weights)
         self.saved_step = checkpoint.progress.step
-        self.enter_stage(self.stage_at(checkpoint.progress.step - 1))
+        self.enter_stage(self.course.stage_at(checkpoint.progress.step - 1))
         assert self.optimizer is not None
         resting = state.restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         rank = self.job.processes.rank

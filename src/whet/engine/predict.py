@@ -106,10 +106,17 @@ def scores_of(predictions: Predictions, task: Task, examples: Examples) -> Score
 
 
 def features(
-    model: nn.Module, layer: str, task: Task, examples: Examples, rows: np.ndarray, device: torch.device
+    model: nn.Module,
+    layer: str,
+    task: Task,
+    examples: Examples,
+    rows: np.ndarray,
+    device: torch.device,
+    forward: Forward | None = None,
 ) -> np.ndarray:
     """(len(rows), ...) what a layer of the model reads of these rows; the model is left in eval mode."""
     model.eval()
+    forward = forward or (lambda batch, _: model(**batch.inputs))
     read: list[torch.Tensor] = []
 
     def note(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
@@ -120,7 +127,7 @@ def features(
     try:
         with torch.inference_mode():
             for chosen in batches:
-                model(**task.collate(examples, rows[chosen]).to(device).inputs)
+                forward(task.collate(examples, rows[chosen]).to(device), rows[chosen])
                 if len(read[-1]) != len(chosen):
                     # Several places of a row, such as the patches of a clip.
                     read[-1] = read[-1].view(len(chosen), -1, *read[-1].shape[1:]).mean(dim=1)
