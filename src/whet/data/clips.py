@@ -3,7 +3,7 @@
 Waves are padded with zeros, with a mask where the model reads one; a model that does not gets all clips in one and the
 same length, so that no answer depends on the clips beside it. Spectrograms repeat their last frame, which is that of
 the silence behind a clip. A clip of an image model is a fixed number of patches, spread evenly over it, which stand in
-the batch one after the other. Knows no task and no labels.
+the batch one after the other; one shorter than a patch has silence on both sides. Knows no task and no labels.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ ROOM = 1.25
 """How many times the longest training clip a clip may be."""
 OVERLAP = 2
 """In how many patches each moment of a clip of the usual length stands."""
+FEWEST = 3
+"""Patches of a clip at least: a network that halves its picture five times answers otherwise a few frames later, and
+the mean over several places hardly does. A short clip stands at the end, in the middle and at the beginning of them."""
 USUAL = 0.9
 """Share of the clips that are at most as long as usual."""
 FRAMES_PER_STEP = 2
@@ -93,7 +96,7 @@ class Clips(Examples):
 
     shape: Shape
     filled: int = 0
-    """Clips that were shorter than the model needs, and end with silence."""
+    """Clips that were shorter than the model needs, and are filled up with silence."""
     seconds: np.ndarray
     """(N,) how long each is, before it was cut."""
 
@@ -144,7 +147,7 @@ def heard(
         # Resampling rounds.
         cut += one.seconds > seconds + 0.01
         lengths.append(one.seconds)
-        read_of_it = _trimmed(hearing.features(padded(wave, hearing.shortest)), hearing)
+        read_of_it = _trimmed(hearing.features(_filled(wave, hearing)), hearing)
         features.append(read_of_it if change is None else change(number, read_of_it))
     shape = _shape(hearing, features, seconds, covered or seconds)
     kept = _ragged(features)
@@ -203,8 +206,17 @@ def _shape(hearing: Hearing, features: Sequence[np.ndarray], seconds: float, cov
         return Shape(hearing.argument, hearing.reading, hearing.frames, bins)
     patch = hearing.shortest / hearing.rate
     return Shape(
-        hearing.argument, hearing.reading, hearing.frames, bins, max(1, math.ceil(OVERLAP * covered / patch) - 1)
+        hearing.argument, hearing.reading, hearing.frames, bins, max(FEWEST, math.ceil(OVERLAP * covered / patch) - 1)
     )
+
+
+def _filled(wave: np.ndarray, hearing: Hearing) -> np.ndarray:
+    """A wave with silence behind it, where it is too short; before it too, where patches are read.
+
+    Patches that are spread over that have the clip at their end, in their middle and at their beginning.
+    """
+    lacking = hearing.shortest - len(wave)
+    return np.pad(wave, lacking) if hearing.reading == "patches" and lacking > 0 else padded(wave, hearing.shortest)
 
 
 def _work(kept: Ragged, shape: Shape, hearing: Hearing) -> np.ndarray:
@@ -256,6 +268,6 @@ def told(examples: Mapping[str, Examples]) -> list[Choice]:
         reason = f"{cut} of {total} clips lose their end, the longest has {longest:.1f} s"
         choices.append(Choice("task.max_seconds", f"{cut} clips cut", "inferred", reason))
     if filled := sum(part.filled for part in clips):
-        reason = f"{filled} of {total} clips are shorter than the model reads at a time, and end with silence"
+        reason = f"{filled} of {total} clips are shorter than the model reads at a time, and are filled up with silence"
         choices.append(Choice("task.clips", f"{filled} filled up", "inferred", reason))
     return choices
