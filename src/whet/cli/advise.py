@@ -109,20 +109,23 @@ def _show(console: Console, advised: Advised) -> None:
         console.print(Text(f"{note}."))
     if advised.backbones:
         console.print()
-        here = "embedded, so no network is needed; " if advised.here else ""
-        console.print(Text(f"Model: {advised.model} ({here}no model was named). Others of the hub:"))
+        here = f"the embedded {advised.model}, so no network is needed" if advised.here else "none is embedded for this"
+        better = "" if advised.language in (None, "English") else "; it was trained on English, these are better here"
+        console.print(Text(f"No model was named: {here}{better}. Models of the hub:"))
         models = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+        models.add_column(no_wrap=True, min_width=max(len(one.name) for one in advised.backbones) + 2)
+        models.add_column(no_wrap=True)
         for one in advised.backbones:
             if not one.name.endswith(advised.model):
-                told = f"{one.language or ''}{': ' if one.language else ''}{one.why}{PICKLED if one.pickled else ''}"
+                told = f"{one.licence}; {one.why}{PICKLED if one.pickled else ''}"
                 size = count(round(one.parameters * 1e6))
-                models.add_row(Text(f"  {one.name}"), Text(size, style="dim"), Text(one.licence), Text(told))
+                models.add_row(Text(f"  {one.name}"), Text(size), Text(told, style="dim"))
         console.print(models)
     console.print()
     console.print(Text(advised.command, style="bold"), soft_wrap=True)
 
 
-PICKLED = "; pickled when last seen, whet says how to convert it"
+PICKLED = "; pickled when last seen: whet says how to convert"
 
 
 def _facts(advised: Advised) -> str:

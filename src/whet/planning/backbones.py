@@ -62,10 +62,10 @@ BACKBONES: tuple[Backbone, ...] = (
     Backbone("answerdotai/ModernBERT-base", 149.0, "Apache-2.0", READING, ENGLISH, "long texts, up to 8,192 tokens"),
     Backbone(
         *("monologg/koelectra-small-v3-discriminator", 14.1, "Apache-2.0", READING, KOREAN),
-        why="the fastest for Korean",
+        why="Korean; the fastest",
         pickled=True,
     ),
-    Backbone("klue/roberta-small", 68.1, "none stated", READING, KOREAN, "good for written Korean, tags too"),
+    Backbone("klue/roberta-small", 68.1, "licence not stated", READING, KOREAN, "written Korean"),
     Backbone("beomi/KcELECTRA-base", 109.0, "MIT", READING, KOREAN, "Korean as in comments and reviews"),
     Backbone("intfloat/multilingual-e5-small", 117.7, "MIT", READING, MANY, "some 100 languages, Korean included"),
     Backbone("distilbert/distilbert-base-multilingual-cased", 134.7, "Apache-2.0", READING, MANY, "104 languages"),
