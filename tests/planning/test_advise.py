@@ -149,3 +149,8 @@ def test_advice_loads_no_torch() -> None:
         "sys.exit(bool({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("problem", ["next_token", "target_text", "transcript"])
+def test_runs_that_learn_to_write_are_no_longer_for_few_rows(problem: str) -> None:
+    assert advise(replace(TEXTS, rows=50, problem=problem, classes=None)).first.epochs is None

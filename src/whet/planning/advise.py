@@ -264,6 +264,9 @@ def _trains_in_full(facts: Facts) -> bool:
 
 
 def _pick(method: str, facts: Facts) -> Pick:
+    if facts.writes or facts.problem == "transcript":
+        # What is known of longer runs is about classes and tags; a model that writes learns few rows by heart.
+        return Pick(method)
     epochs = epochs_for(method, facts.rows, facts.batch)
     return Pick(method, epochs=None if epochs == _defaults(method).epochs else epochs)
 
