@@ -11,7 +11,7 @@ SHORT = ("--set", "training.batch_size=4", "--budget", "8steps", "--rates", "0.0
 def test_compare_prints_leaderboard_verdict_and_what_to_do_next(whet: Whet, reviews: Path, tiny_model: Path) -> None:
     ended = whet("compare", reviews, "--methods", "full,head", "--models", tiny_model, *SHORT, "--out", "c")
     assert ended.code == 0, ended.err
-    for words in ("round 1 of 4", "95 of 100", "tfidf", "8 steps each", "whet predict c/candidates/"):
+    for words in ("round 1 of 1: full, head", "95 of 100", "tfidf", "8 steps each", "whet predict c/candidates/"):
         assert words in ended.out, ended.out
     chosen = json.loads(Path("c/comparison.json").read_text())["verdict"]["cheapest"]
     assert whet("predict", f"c/candidates/{chosen}/seed-0", "the film was kind").code == 0

@@ -9,8 +9,9 @@ from whet.evaluate.halving import Gap, decide, rounds, rungs
     ("steps", "every", "expected"),
     [
         (1299, None, (162, [162, 324, 648])),
-        (8, None, (1, [1, 2, 4])),
-        (4, None, (1, [1, 2])),
+        (400, None, (50, [100, 200])),
+        # Too short to be looked at before the end.
+        (87, None, (10, [])),
         (1, None, (1, [])),
         # Evaluations that the user wants elsewhere: the first at or after each share.
         (1000, 100, (100, [200, 300, 500])),

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import whet
 from whet.errors import DataError, InterruptedRunError, RecipeError, RunError, RunFolderError
+from whet.evaluate import halving
 from whet.events import Event, Step
 from whet.run import comparison as folder_of
 from whet.run.comparison import Comparison
@@ -23,6 +24,14 @@ from whet.verbs.comparing.candidates import Asked, Budget, budget_of, entrants
 from whet.verbs.comparing.contest import Contest
 
 METHODS = ["full", "head", "lora", "last_blocks"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def early() -> Iterator[None]:
+    """Runs of a few steps are looked at too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(halving, "LEAST", 1)
+        yield
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 SHARES = (1 / 8, 1 / 4, 1 / 2)
 """Parts of its steps after which a candidate is looked at."""
 
+LEAST = 100
+"""Steps before which nobody is looked at: they tell how fast a learning rate rises, not what a method can do."""
+
 KEPT = 1 / 4
 """Share of the candidates that goes on in any case, rounded up."""
 
@@ -43,16 +46,14 @@ class Decision:
 def rungs(steps: int, every: int | None = None) -> tuple[int, list[int]]:
     """Steps between two evaluations, and the steps after which candidates are looked at, the last one left out.
 
-    Those are the ``SHARES`` of all ``steps``, at evaluations of the run itself, so being looked at changes nothing.
-    ``every`` is how many steps the user wants between two evaluations. A rung that would fall on another, or on the
-    end, is left out.
+    Those are the ``SHARES`` of all ``steps`` from ``LEAST`` on, at evaluations of the run itself, so being looked at
+    changes nothing. ``every`` is how many steps the user wants between two evaluations. A rung that would fall on
+    another, or on the end, is left out; a short run has none.
     """
     apart = every or max(1, int(steps * SHARES[0]))
-    at = (
-        math.ceil(share * steps / apart - 1e-9) * apart if every else round(share / SHARES[0]) * apart
-        for share in SHARES
-    )
-    return apart, sorted({step for step in at if 0 < step < steps})
+    places = (share * steps / apart if every else share / SHARES[0] for share in SHARES)
+    at = {math.ceil(place - 1e-9) * apart for place in places}
+    return apart, sorted(step for step in at if LEAST <= step < steps)
 
 
 def decide(gaps: Mapping[str, Gap], most: int | None = None) -> Decision:

@@ -12,7 +12,7 @@ from whet.core import Scores
 from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError, RunError, WhetError
 from whet.evaluate.compare import Sample
-from whet.evaluate.halving import SHARES, decide, in_doubt
+from whet.evaluate.halving import decide, in_doubt
 from whet.events import Event
 from whet.intake import Shared
 from whet.report.writing import score
@@ -78,7 +78,7 @@ class Contest:
         Raises RunError where no candidate came to the end, and InterruptedRunError where it was stopped.
         """
         self._write()
-        looked = 0 if self._asked.exhaustive else min(len(player.rungs) for player in self._field.players)
+        looked = 0 if self._asked.exhaustive else len(self._field.players[0].rungs)
         for number in range(self._decided, looked):
             if len(self._alive) > 1:
                 self._round(number, looked + 1)
@@ -157,11 +157,13 @@ class Contest:
         """How many can go on in the time that is left; None where steps are counted."""
         if self._asked.budget.seconds is None:
             return None
-        each = self._field.seconds * self._asked.seeds
         left = self._asked.budget.seconds - self._now()
-        here, there = (*SHARES, 1.0)[number], (*SHARES, 1.0)[number + 1]
+        alive = self._alive
+        # By what those here have taken so far.
+        pace = sum(one.seconds for one in alive) / sum(one.rungs[number] / one.steps for one in alive)
+        here, there = (([*one.rungs, one.steps][number + k] / one.steps) for one in alive[:1] for k in (0, 1))
         # One goes to the end in any case.
-        return 1 + max(0, int((left - (1 - here) * each) / ((there - here) * each)))
+        return 1 + max(0, int((left - (1 - here) * pace) / ((there - here) * pace)))
 
     def _finals(self, of: int) -> None:
         """Lead those that are left to the end, and measure them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from whet.engine.arithmetic import Arithmetic
 from whet.engine.device import let_go, used_memory
 from whet.engine.job import StopRequest
 from whet.errors import InputError, ModelError, RecipeError, WhetError
-from whet.evaluate.halving import SHARES, rounds, rungs
+from whet.evaluate.halving import LEAST, SHARES, rounds, rungs
 from whet.intake import Shared, own_sides
 from whet.model.locate import EMBEDDED
 from whet.report.writing import duration
@@ -95,8 +96,6 @@ class Field:
     """Where finalists are measured."""
     budget: str
     """In words."""
-    seconds: float
-    """That a whole run of any candidate may take; 0 where steps are counted."""
 
 
 def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared, stop: StopRequest) -> Field:
@@ -115,8 +114,7 @@ def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared,
     words = f"{common:,} steps each"
     if asked.budget.seconds is not None:
         words = f"{duration(asked.budget.seconds)} in all, the same time each"
-        seconds = _each(asked, len(entered))
-        steps = _known_steps(before) or _timed(entered, seconds, shared)
+        seconds, steps = _known_steps(before, asked) or _shared_out(entered, asked, shared)
     idle = used_memory(survey.device)
     players = []
     for one in entered:
@@ -130,8 +128,12 @@ def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared,
             run.idle = idle
         players.append(Player(one, runs, steps[one.name], at))
         _recall(players[-1], before)
+    looked = min(len(player.rungs) for player in players)
+    for player in players:
+        # Fast ones take more steps in the same time: everybody is looked at after the same share of them.
+        player.rungs = player.rungs[len(player.rungs) - looked :]
     side = measured(splits)
-    return Field(players, survey, {name: len(rows) for name, rows in splits.items()}, side, words, seconds)
+    return Field(players, survey, {name: len(rows) for name, rows in splits.items()}, side, words)
 
 
 def _look(entered: Sequence[Entrant], shared: Shared) -> Prepared:
@@ -150,39 +152,47 @@ def _look(entered: Sequence[Entrant], shared: Shared) -> Prepared:
     raise refused
 
 
-def _each(asked: Asked, count: int) -> float:
-    """Seconds that a whole run may take, so that all rounds together take what was given."""
+def _shared_out(entered: Sequence[Entrant], asked: Asked, shared: Shared) -> tuple[float, dict[str, int]]:
+    """Seconds that a whole run may take, so that all rounds together take what was given, and how many steps fit.
+
+    Those that cannot be tried get as many as the slowest, and fail later.
+    """
     assert asked.budget.seconds is not None
-    # In thousandths of a run.
-    at = [] if asked.exhaustive else [round(1000 * share) for share in SHARES]
-    whole = sum(taking * steps for taking, steps in rounds(count, 1000, at)) / 1000
-    return (1 - ENDING) * asked.budget.seconds / (whole * asked.seeds)
-
-
-def _timed(entered: Sequence[Entrant], seconds: float, shared: Shared) -> dict[str, int]:
-    """Steps that each can take in that time; those that cannot be tried get as many as the slowest, and fail later."""
-    found: dict[str, int] = {}
+    started, paces = time.perf_counter(), {}
     for one in entered:
         try:
-            found[one.name] = pace(prepare(one.recipe(0, split_off=False), None, shared), 8).steps(seconds)
+            paces[one.name] = pace(prepare(one.recipe(0, split_off=False), None, shared), round(1 / SHARES[0]))
         except (WhetError, RuntimeError):
             continue
-    fewest = min(found.values(), default=0)
+    left = (1 - ENDING) * asked.budget.seconds - (time.perf_counter() - started)
+    seconds, fewest, steps = 0.0, 0, {}
+    # The fewer steps there are, the fewer rungs they have, and the fewer are dropped early.
+    for first in range(len(SHARES) + 1):
+        at = [] if asked.exhaustive else [round(1000 * share) for share in SHARES[first:]]
+        whole = sum(taking * part for taking, part in rounds(len(entered), 1000, at)) / 1000
+        seconds = left / (whole * asked.seeds)
+        steps = {name: tried.steps(seconds) for name, tried in paces.items()}
+        fewest = min(steps.values(), default=0)
+        if not at or fewest * SHARES[first] >= LEAST:
+            break
     if fewest < 1 / SHARES[0]:
-        slowest = next((name for name, steps in found.items() if steps == fewest), entered[0].name)
+        slowest = next((name for name, many in steps.items() if many == fewest), entered[0].name)
         raise RecipeError(
             f"--budget: leaves {duration(seconds)} for each run, in which '{slowest}' takes {fewest} steps; give more "
             "time, or compare fewer"
         )
-    return {one.name: found.get(one.name, fewest) for one in entered}
+    return seconds, {one.name: steps.get(one.name, fewest) for one in entered}
 
 
 def _attempts(one: Entrant, before: Comparison | None) -> list[Attempt]:
     return next((known.attempts for known in (before.candidates if before else []) if known.name == one.name), [])
 
 
-def _known_steps(before: Comparison | None) -> dict[str, int]:
-    return {known.name: known.attempts[0].steps for known in before.candidates} if before else {}
+def _known_steps(before: Comparison | None, asked: Asked) -> tuple[float, dict[str, int]] | None:
+    """What was decided before an interruption."""
+    if before is None or asked.budget.seconds is None:
+        return None
+    return asked.budget.seconds, {known.name: known.attempts[0].steps for known in before.candidates}
 
 
 def _recall(player: Player, before: Comparison | None) -> None:

@@ -148,12 +148,12 @@ def gaps(samples: Mapping[str, Sequence[Sample]], metric: str, more_is_better: b
     sign = 1 if more_is_better else -1
     scores = {name: sign * mean(own).value for name, own in samples.items()}
     highest = max(scores.values())
-    losses = {name: [one.losses for one in own] for name, own in samples.items()}
-    if any(one is None for own in losses.values() for one in own):
+    losses = {name: [one.losses.mean() for one in own if one.losses is not None] for name, own in samples.items()}
+    if any(len(losses[name]) < len(own) for name, own in samples.items()):
         leader = max(scores, key=lambda name: scores[name])
         apart = {name: difference(samples[leader], own) for name, own in samples.items()}
         return {n: Gap(sign * one.value, one.error, highest - scores[n], metric) for n, one in apart.items()}
-    leader = min(losses, key=lambda name: np.mean(losses[name]))
+    leader = min(losses, key=lambda name: float(np.mean(losses[name])))
     behind = {name: loss_difference(own, samples[leader]) for name, own in samples.items()}
     return {n: Gap(one.value, one.error, highest - scores[n], "loss") for n, one in behind.items() if one is not None}
 
