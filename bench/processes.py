@@ -138,10 +138,6 @@ class Journal:
                 # The process may have died in the middle of a line.
                 continue
 
-    def known(self, of: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What was found for ``of`` before."""
-        return self._known.get(_key(of))
-
     def once(self, of: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """What was found for ``of`` before, or else what ``measure`` finds now."""
         key = _key(of)

@@ -59,6 +59,25 @@ def test_each_leaf_of_what_a_module_returns_comes_from_where_it_can() -> None:
     assert [output.constant for output in outputs[3:]] == [None, WIDTH]
 
 
+def test_what_a_zero_hides_now_is_read_later() -> None:
+    class Gated(Toy):
+        """Begins without its second way, whose arithmetic makes numbers of blanks."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(2 * WIDTH, CLASSES)
+            with torch.no_grad():
+                self.head.weight.zero_()
+
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            first = self.embed(ids)
+            return self.answer(torch.cat([self.body(first), first.nan_to_num(0.0)], dim=-1), mask)
+
+    model, mask = frozen(Gated)
+    assert len(find_prefix(model, mask, PROBES).stored) == 2
+    assert not model.head.weight.any()
+
+
 def test_the_share_is_that_of_the_operations() -> None:
     _, prefix = cut(Toy)
     # Products of the first probe, two rows of four tokens: the body at every token, the head once for each row.

@@ -10,7 +10,7 @@ from whet.model.parts import parts_of
 NAMED = {backbone.name: backbone for backbone in BACKBONES}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMED if name not in ("resnet", "convnext")])
+@pytest.mark.parametrize("name", [name for name in NAMED if name not in ("resnet", "convnext", "wavlm")])
 def test_every_block_has_one_self_attention(name: str) -> None:
     model = NAMED[name].build()
     parts = parts_of(model)
@@ -20,7 +20,7 @@ def test_every_block_has_one_self_attention(name: str) -> None:
         assert ("eager" in functions(model.get_submodule(attention))) is (name != "deberta-v2")
 
 
-@pytest.mark.parametrize("name", ["resnet", "convnext"])
+@pytest.mark.parametrize("name", ["resnet", "convnext", "wavlm"])
 def test_convolutions_have_none(name: str) -> None:
     assert parts_of(NAMED[name].build()).attention == {}
 

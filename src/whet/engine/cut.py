@@ -61,7 +61,7 @@ def find_prefix(model: nn.Module, mask: Mask, probes: tuple[Probe, Probe]) -> Pr
     # By identity: a tied parameter has several names, and the mask knows one of them.
     trained = {id(parameter) for name, parameter in model.named_parameters() if name in mask}
     opened: set[str] = set()
-    with torch.no_grad():
+    with torch.no_grad(), _stirred(model, mask):
         expected = [_observe(model, probe) for probe in probes]
         while True:
             units = dict(_units(model, "", trained, opened))
@@ -351,6 +351,20 @@ def _observe(
         if prefix is None:
             return probe.observe(model(**probe.inputs))
         return probe.observe(prefix.replay(probe.inputs, probe.lengths, values))
+
+
+@contextmanager
+def _stirred(model: nn.Module, mask: Mask) -> Iterator[None]:
+    """Meanwhile no trained parameter is zero: what a zero hides now is read from the first step on."""
+    still = [p for name, p in model.named_parameters() if name in mask and not bool(p.any())]
+    generator = torch.Generator().manual_seed(0)
+    for parameter in still:
+        parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    try:
+        yield
+    finally:
+        for parameter in still:
+            parameter.zero_()
 
 
 @contextmanager

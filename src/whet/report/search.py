@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from whet.report.terminal import ROW_SHARES
+from whet.report.naming import ROW_SHARES
 from whet.report.writing import duration, plain, score
 from whet.run import tuning as files
 from whet.run.tuning import Trial, Tuning
