@@ -11,6 +11,7 @@ from tests.contracts.backbones import BACKBONES, CLASSES, VOCABULARY, Backbone
 from whet.core import Parts
 from whet.errors import ModelError
 from whet.model.dropout import set_dropout
+from whet.model.families import NOT_CALLED
 from whet.model.parts import body_of, parts_of
 
 BY_NAME = {backbone.name: backbone for backbone in BACKBONES}

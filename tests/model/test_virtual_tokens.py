@@ -20,7 +20,7 @@ from whet.model.parts import attention, longest_input, parts_of, set_attention
 from whet.protocols import Method
 
 NAMED = {backbone.name: backbone for backbone in BACKBONES}
-WITH_ATTENTION = [name for name in NAMED if name not in ("resnet", "convnext")]
+WITH_ATTENTION = [name for name in NAMED if name not in ("resnet", "convnext", "wavlm")]
 
 
 def build(name: str, method: str, **options: Any) -> nn.Module:
