@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 
 import whet
 from tests.conftest import sentences, write_csv
+from whet import recipe as recipes
+from whet.build import prepare
 from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError, RecipeError, RunError, RunFolderError
 from whet.intake import Shared
@@ -138,7 +140,7 @@ class Interrupting(Alone):
     """A crew that is told to stop once it has run so many steps."""
 
     def __init__(self, steps: int) -> None:
-        super().__init__()
+        super().__init__(Shared())
         self.steps = steps
         self.asked = StopRequest()
 
@@ -156,7 +158,7 @@ def interrupted(
     """A search that ends in the middle of a trial."""
     crew = Interrupting(steps)
     with monkeypatch.context() as patched:
-        patched.setattr(searching, "Alone", lambda: crew)
+        patched.setattr(searching, "Alone", lambda _: crew)
         patched.setattr(searching, "StopRequest", lambda: crew.asked)
         with pytest.raises(InterruptedRunError, match="whet tune --resume"):
             search(recipe, out, **keywords)
@@ -311,6 +313,20 @@ def test_later_trials_find_what_the_first_one_has_stored(recipe: dict[str, Any],
         log = tmp_path / "tuned" / tuned.tuning.folder(trial.number) / "events.jsonl"
         stored = [event for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "Stored"]
         assert [event["reused"] for event in stored] == [event["rows"] for event in stored] != []
+
+
+def test_rows_are_read_once_and_what_a_model_reads_of_them_too(recipe: dict[str, Any]) -> None:
+    shared = Shared()
+    first, other, shorter = (
+        prepare(recipes.parse({**recipe, **more}), shared=shared)
+        for more in ({}, {"method": "head"}, {"method": {"name": "prompt", "length": 14}})
+    )
+    assert first.splits["train"] is other.splits["train"] is shorter.splits["train"]
+    assert first.examples["train"] is other.examples["train"]
+    # Virtual tokens leave less room for those of the text.
+    assert shorter.examples["train"] is not first.examples["train"]
+    assert shorter.examples["train"].truncated == 0
+    assert int(shorter.examples["train"].lengths.max()) <= 10
 
 
 # --- several processes --------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from whet import recipe as recipes
 from whet.build import Prepared, prepare
 from whet.engine.device import join, let_go
 from whet.errors import RecipeError, RunFolderError, WhetError
+from whet.intake import Shared
 from whet.protocols import Tunable
 from whet.report import search as report
 from whet.run import tuning as files
@@ -117,8 +118,9 @@ def run(raw: Mapping[str, Any], wanted: Wanted, out: Path | None, console: Conso
     search_space.check(raw, search_space.read({path: t for path, t in written.items() if t and "*" not in t}))
     if out is not None:
         files.refuse_existing(out)
+    shared = Shared()
     with console.status("reading data and model"):
-        prepared = prepare(recipes.parse(raw))
+        prepared = prepare(recipes.parse(raw), shared=shared)
         let_go(prepared.model)
     texts = _spaces(prepared, raw, written)
     anchored = _anchored(raw, prepared.values)
@@ -142,7 +144,7 @@ def run(raw: Mapping[str, Any], wanted: Wanted, out: Path | None, console: Conso
     study = _study(folder, tuning, spaces, begin)
     files.write(folder, tuning)
     report.begin(console, tuning, _moved(begin, prepared.values))
-    return _shown(folder, Search(folder, tuning, study, console).run(), console)
+    return _shown(folder, Search(folder, tuning, study, console, shared).run(), console)
 
 
 def resume(
@@ -174,7 +176,7 @@ def run_on(folder: Path, console: Console, *, trials: int | None = None, timeout
     tuning = replace(tuning, plan=plan)
     files.write(folder, tuning)
     study = _study(folder, tuning, search_space.read(plan.spaces), {})
-    return _shown(folder, Search(folder, tuning, study, console).run(), console)
+    return _shown(folder, Search(folder, tuning, study, console, Shared()).run(), console)
 
 
 def seconds_of(limit: str | float | None) -> float | None:

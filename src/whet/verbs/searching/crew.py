@@ -55,9 +55,10 @@ class Crew(Protocol):
 class Alone:
     """This process."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._told: Iterator[Told] | None = None
-        self._stop, self._dropped, self._shared = StopRequest(), threading.Event(), Shared()
+        self._stop, self._dropped = StopRequest(), threading.Event()
 
     @property
     def idle(self) -> bool:

@@ -13,6 +13,7 @@ from rich.console import Console
 from whet.core import Scores
 from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError, RunError
+from whet.intake import Shared
 from whet.report.search import SearchProgress
 from whet.report.search_page import page
 from whet.run import tuning as files
@@ -30,8 +31,8 @@ from whet.verbs.train import stoppable
 class Search:
     """Gives trials to a crew until there are enough, and measures the best."""
 
-    def __init__(self, folder: Path, tuning: Tuning, study: Study, console: Console) -> None:
-        self.folder, self.tuning, self.study, self.console = folder, tuning, study, console
+    def __init__(self, folder: Path, tuning: Tuning, study: Study, console: Console, shared: Shared) -> None:
+        self.folder, self.tuning, self.study, self.console, self.shared = folder, tuning, study, console, shared
         self.plan = tuning.plan
         self.stop = StopRequest()
         self.began = time.monotonic() - tuning.seconds
@@ -50,7 +51,7 @@ class Search:
                 self.study.end(number, "failed", score=None, scores={}, seconds=0.0, reason=files.KILLED)
         self._note()
         with stoppable(self.stop):
-            crew: Crew = Alone() if self.plan.jobs == 1 else Processes(self.plan.jobs, self.folder)
+            crew: Crew = Alone(self.shared) if self.plan.jobs == 1 else Processes(self.plan.jobs, self.folder)
             with closing(crew), SearchProgress(self.console, self.tuning) as progress:
                 self._search(crew, progress)
             self._note(importance=True)
@@ -178,7 +179,7 @@ class Search:
         self._go_on()
         if not RunFolder.open(path).finished:
             # From its last checkpoint, so there is nothing left to train.
-            session, _ = Session.resume(path)
+            session, _ = Session.resume(path, self.shared)
             session.stop = self.stop
             with closing(session.events()) as events:
                 for _ in events:

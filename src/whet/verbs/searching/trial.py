@@ -133,10 +133,9 @@ def main() -> None:
     # What libraries print is not ours to send.
     sending = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    stop, dropped = StopRequest(), threading.Event()
+    stop, dropped, shared = StopRequest(), threading.Event(), Shared()
     orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders, stop, dropped), daemon=True).start()
-    shared = Shared()
     while (order := orders.get()) is not None:
         dropped.clear()
         for told in attempt(order, stop, dropped, shared):
