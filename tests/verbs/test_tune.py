@@ -1,5 +1,6 @@
 """Searches for settings: what they leave behind, what they never look at, and how they go on."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -445,3 +446,11 @@ def test_what_is_printed_says_what_was_searched_and_what_to_expect(recipe: dict[
         "--resume",
     ):
         assert words in said, said
+
+
+def test_without_optuna_the_extra_is_named(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RecipeError, match=r'pip install "whet\[tune\]"'):
+        search(recipe, tmp_path / "tuned")

@@ -78,6 +78,7 @@ class Search:
                 crew.give(order)
                 progress.began(order.number)
                 self.busy.add(order.number)
+                self._note()
             if not self.busy:
                 return
             if self.stop.reason is not None and not stopped:
