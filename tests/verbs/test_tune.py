@@ -451,6 +451,6 @@ def test_what_is_printed_says_what_was_searched_and_what_to_expect(recipe: dict[
 def test_without_optuna_the_extra_is_named(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(RecipeError, match=r'pip install "whet\[tune\]"'):
         search(recipe, tmp_path / "tuned")
