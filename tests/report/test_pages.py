@@ -99,7 +99,7 @@ def test_findings_and_predictions_are_shown_where_there_are_any(tmp_path: Path) 
     run = classified(tmp_path / "run")
     assert not {"findings", "planned"} & set(page(run).ids)
     finding = Finding("R001", "warning", "The learning rate is <high>.", "0.1 is 50 times 0.002", "--set a=b")
-    (run / "findings.json").write_text(json.dumps([vars(finding)]))
+    (run / "findings.json").write_text(json.dumps({"findings": [vars(finding)]}))
     told = json.loads((run / "metrics.json").read_text())
     told["predicted"] = {"peak_memory_bytes": 770_000_000, "seconds": 10.0}
     (run / "metrics.json").write_text(json.dumps(told))
@@ -262,6 +262,7 @@ def test_a_report_is_written_anew_and_nothing_else_is(tmp_path: Path) -> None:
         ("data.json", "{}", "damaged"),
         ("predictions.parquet", "no parquet", "predictions.parquet is damaged"),
         ("findings.json", '[{"id": 1}]', "findings.json is damaged"),
+        ("findings.json", "{}", "findings.json is damaged"),
     ],
 )
 def test_damaged_folders_are_refused_with_the_reason(

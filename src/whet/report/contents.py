@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from whet.core import Choice, Finding, Problem, Scores
 from whet.errors import RunFolderError
@@ -196,8 +196,9 @@ def findings(folder: Path) -> list[Finding]:
     if not path.is_file():
         return []
     try:
-        return TypeAdapter(list[Finding]).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(list[Finding]).validate_python(told["findings"] if isinstance(told, dict) else told)
+    except (OSError, ValueError, KeyError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from None
 
 

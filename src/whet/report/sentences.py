@@ -115,33 +115,39 @@ def _of_validation(t: Words) -> str:
 
 def of_comparison(comparison: Comparison, t: Words) -> Said:
     """Which candidate is best, by how much more than noise, and which is the cheapest of those beside it."""
-    verdict, metric = comparison.verdict, comparison.metric
+    verdict = comparison.verdict
     if verdict is None:
         finished = sum(any(a.state == "finished" for a in one.attempts) for one in comparison.candidates)
         told = t("{finished} of {all} candidates came to the end.", finished=finished, all=len(comparison.candidates))
         if finished == len(comparison.candidates):
             return Said("open", t("No verdict: the rows are not the same"), [t(_DIFFERENT_ROWS)])
         return Said("open", t("No verdict yet"), [told])
+    sentences = _told(comparison, verdict, t)
+    if not verdict.beats_baselines:
+        headline = t("{name} leads, but does not beat the baselines", name=verdict.best)
+        return Said("bad" if verdict.clear else "open", headline, sentences)
+    if verdict.clear:
+        return Said("good", t("{name} is the best, by more than noise", name=verdict.best), sentences)
+    if not verdict.against:
+        return Said("good", t("{name} alone came to the end, and beats the baselines", name=verdict.best), sentences)
+    return Said("open", t("No winner: the best are inside each other's noise"), sentences)
+
+
+def _told(comparison: Comparison, verdict: Verdict, t: Words) -> list[str]:
+    """What stands below the headline."""
     inside = [one.candidate for one in verdict.against if one.same]
     sentences = [_of_best(comparison, verdict, t)]
-    sentences += [_of_next(one, metric, t) for one in sorted(verdict.against, key=lambda one: one.difference.value)[:1]]
+    nearest = sorted(verdict.against, key=lambda one: one.difference.value)[:1]
+    sentences += [_of_next(one, comparison.metric, t) for one in nearest]
     if inside:
-        told = ", ".join(inside)
-        sentences.append(
-            t("Inside the noise of it: {names}. Another draw of rows or seeds may turn them round.", names=told)
-        )
+        names = ", ".join(inside)
+        noise = t("Inside the noise of it: {names}. Another draw of rows or seeds may turn them round.", names=names)
+        sentences.append(noise)
     if verdict.cheapest != verdict.best:
         sentences.append(_of_cheapest(comparison, verdict, t))
     if not verdict.beats_baselines:
         sentences.append(t("It is not better than every baseline by more than noise."))
-        return Said(
-            "bad" if not inside else "open",
-            t("{name} leads, but does not beat the baselines", name=verdict.best),
-            sentences,
-        )
-    if verdict.clear:
-        return Said("good", t("{name} is the best, by more than noise", name=verdict.best), sentences)
-    return Said("open", t("No winner: the best are inside each other's noise"), sentences)
+    return sentences
 
 
 _DIFFERENT_ROWS = (

@@ -94,7 +94,8 @@ def _verdict(named: Mapping[str, RunContents], metric: str) -> Verdict:
     sign = 1 if more_is_better(metric) else -1
     values = {name: run.scores[metric] for name, run in named.items()}
     best = max(values, key=lambda name: sign * values[name])
-    scores: dict[str, Interval] = {}
+    # A value without its noise, where the rows do not tell that.
+    scores = {name: Interval(value, value, value) for name, value in values.items()}
     draws: dict[str, tuple[np.ndarray, int]] = {}
     for name, run in named.items():
         answers = judged(run)
@@ -118,7 +119,7 @@ def _verdict(named: Mapping[str, RunContents], metric: str) -> Verdict:
         cheapest=min(inside, key=lambda name: seconds[name]),
         scores=scores,
         against=against,
-        beats_baselines=_beats(named[best], metric, scores.get(best), sign),
+        beats_baselines=_beats(named[best], metric, scores[best], sign),
         findings=[],
     )
 
@@ -137,10 +138,8 @@ def _against(
     return Against(name, Interval(difference, low, high), None, same=low <= 0)
 
 
-def _beats(run: RunContents, metric: str, own: Interval | None, sign: int) -> bool:
+def _beats(run: RunContents, metric: str, own: Interval, sign: int) -> bool:
     """Whether the whole interval lies on the right side of every baseline."""
     known = [scores[metric] for scores in run.baselines.values() if metric in scores]
-    if own is None:
-        return bool(known) and all(sign * run.scores[metric] > sign * value for value in known)
     worst = own.low if sign > 0 else own.high
     return bool(known) and all(sign * worst > sign * value for value in known)
