@@ -14,7 +14,7 @@ from whet.core import Finding
 from whet.errors import RunFolderError
 from whet.report import axes, svg
 from whet.report.board import Place, board
-from whet.report.contents import RunContents, open_run
+from whet.report.contents import Curves, RunContents, evaluations, open_run
 from whet.report.naming import PERCENT, baseline_name, metric_name, written
 from whet.report.run_page import WHISKER, Chart, Figure, RunPage, run_page, short
 from whet.report.sentences import Said, of_comparison
@@ -83,11 +83,15 @@ def open_runs(folder: Path, comparison: Comparison) -> dict[str, RunContents]:
 def of_folder(folder: Path, t: Words) -> ComparisonPage:
     """The comparison of a folder; raises RunFolderError where there is none."""
     comparison = comparisons.read(folder)
-    return comparison_page(comparison, open_runs(folder, comparison), t)
+    # Of those that were dropped there is no finished run, but they have come some way.
+    logs = {one.name: evaluations(folder / one.attempts[0].folder) for one in comparison.candidates if one.attempts}
+    return comparison_page(comparison, open_runs(folder, comparison), logs, t)
 
 
-def comparison_page(comparison: Comparison, runs: Mapping[str, RunContents], t: Words) -> ComparisonPage:
-    """What to show of a comparison; ``runs`` are finished runs by the name of their candidate."""
+def comparison_page(
+    comparison: Comparison, runs: Mapping[str, RunContents], logs: Mapping[str, Curves], t: Words
+) -> ComparisonPage:
+    """What to show of a comparison; ``runs`` are finished runs and ``logs`` evaluations by the name of a candidate."""
     places = board(comparison, runs)
     finished = [place for place in places if place.score is not None]
     scale = _scale(comparison, finished)
@@ -108,7 +112,7 @@ def comparison_page(comparison: Comparison, runs: Mapping[str, RunContents], t: 
         unfinished=[_row(comparison, place, scale, t) for place in places if place.score is None],
         figures=_figures(comparison, places, t),
         costs=_costs(comparison, finished, t),
-        curves=_curves(comparison, finished, t),
+        curves=_curves(comparison, places, logs, t),
         findings=list(verdict.findings) if verdict else [],
         best=None if best is None else run_page(best, t),
         command=comparison.command,
@@ -243,20 +247,16 @@ def _style(place: Place) -> str:
     return {"best": "s2", "cheapest": "s3"}.get(place.role, "s1")
 
 
-def _curves(comparison: Comparison, places: Sequence[Place], t: Words) -> list[Chart]:
+def _curves(comparison: Comparison, places: Sequence[Place], logs: Mapping[str, Curves], t: Words) -> list[Chart]:
     """The validation metric of all candidates; the best and the cheapest stand out."""
     metric = comparison.metric
     curves, named = [], {}
     for place in places:
-        if place.run is None:
-            continue
-        values = place.run.evaluations.of(metric)
-        if np.isfinite(values).sum() < 2:
+        log = logs.get(place.candidate.name)
+        if log is None or np.isfinite(values := log.of(metric)).sum() < 2:
             continue
         style = {"best": "s2", "cheapest": "s3"}.get(place.role, "rest")
-        curves.append(
-            svg.Curve(place.candidate.name, place.run.evaluations.evaluated, values, style, dots=style != "rest")
-        )
+        curves.append(svg.Curve(place.candidate.name, log.evaluated, values, style, dots=style != "rest"))
         named[style] = place.candidate.name
     if not curves:
         return []

@@ -157,11 +157,6 @@ class RunContents:
         """What happened step by step."""
         return _curves(self.path / run_folder.EVENTS, all_steps=True)
 
-    @cached_property
-    def evaluations(self) -> Curves:
-        """The evaluations alone, which are read much faster."""
-        return _curves(self.path / run_folder.EVENTS, all_steps=False)
-
     def texts(self, indices: Sequence[int]) -> list[list[object]]:
         """What the model read of some measured rows, a list of its columns each."""
         assert self.table is not None
@@ -188,6 +183,11 @@ def open_run(path: Path) -> RunContents:
     except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"{path} is damaged: its recipe, data or metrics do not hold {error}") from None
     return run
+
+
+def evaluations(folder: Path) -> Curves:
+    """The evaluations of a run, finished or not; of all steps it would take much longer."""
+    return _curves(folder / run_folder.EVENTS, all_steps=False)
 
 
 def findings(folder: Path) -> list[Finding]:

@@ -41,7 +41,7 @@ def of_comparison(page: ComparisonPage, t: Words, version: str) -> str:
     methods = list(dict.fromkeys(candidate.method for candidate in comparison.candidates))
     values = {
         "page": page,
-        "title": comparison.data,
+        "title": Path(comparison.data).name,
         "over": _over(tasks, methods, t),
         "metric": t(metric_name(comparison.metric)),
     }

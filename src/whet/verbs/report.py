@@ -8,7 +8,7 @@ from whet import __version__
 from whet.errors import RunFolderError, SaveError
 from whet.report import page
 from whet.report.comparison_page import ComparisonPage, comparison_page, of_folder
-from whet.report.contents import open_run
+from whet.report.contents import evaluations, open_run
 from whet.report.run_page import RunPage, run_page
 from whet.report.several import beside
 from whet.report.words import Words
@@ -68,7 +68,8 @@ def content(sources: Sequence[Path], t: Words) -> RunPage | ComparisonPage:
         return of_folder(sources[0], t)
     if len(sources) == 1:
         return run_page(open_run(sources[0]), t)
-    return comparison_page(*beside([open_run(source) for source in sources]), t)
+    comparison, runs = beside([open_run(source) for source in sources])
+    return comparison_page(comparison, runs, {name: evaluations(run.path) for name, run in runs.items()}, t)
 
 
 def refuse_target(target: Path) -> None:
