@@ -31,6 +31,13 @@ def test_in_the_terminal_nothing_is_written(whet: Whet, tmp_path: Path) -> None:
     assert not (run / "report.html").exists()
 
 
+def test_the_terminal_takes_no_options_of_a_page(whet: Whet, tmp_path: Path) -> None:
+    run = classified(tmp_path / "run")
+    ended = whet("report", str(run), "--terminal", "--lang", "ko", "--json")
+    assert ended.code == 2
+    assert "leave out --lang, --json" in ended.err
+
+
 def test_what_is_no_run_is_refused(whet: Whet, tmp_path: Path) -> None:
     for arguments in ([str(tmp_path)], [str(tmp_path / "absent")], [str(tmp_path), "--terminal"]):
         ended = whet("report", *arguments)

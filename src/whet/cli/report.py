@@ -24,10 +24,16 @@ def report(
     from whet.verbs import report as verb
 
     if in_terminal:
+        from whet.errors import RecipeError
         from whet.report import screen
         from whet.report.words import Words
 
-        screen.show(Console(quiet=quiet), verb.content(runs, Words()))
+        asked = {"--out": out is not None, "--lang": language != "en", "--open": show, "--json": as_json}
+        if idle := [name for name, given in {**asked, "--quiet": quiet}.items() if given]:
+            raise RecipeError(
+                f"--terminal prints the report, in English, and writes no page; leave out {', '.join(idle)}"
+            )
+        screen.show(Console(), verb.content(runs, Words()))
         return
     written = verb.write_report(runs, out=out, language=language)
     if as_json:
