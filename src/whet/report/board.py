@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -56,7 +56,7 @@ def board(comparison: Comparison, runs: Mapping[str, RunContents]) -> list[Place
         return (place.score is None, value, waiting)
 
     ordered = sorted(places, key=order)
-    return [Place(**{**vars(place), "number": number}) for number, place in enumerate(ordered, start=1)]
+    return [replace(place, number=number) for number, place in enumerate(ordered, start=1)]
 
 
 def values_of(comparison: Comparison, candidate: Candidate) -> list[float]:
