@@ -38,6 +38,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.text = ""
+        self.headings = ""
         self.feed(text)
         self.close()
         assert self.open == []
@@ -62,6 +63,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("style", "script"):
             self.text += data
+        if "figcaption" in self.open:
+            self.headings += data
 
 
 def page(run: Path, language: str = "en") -> Page:
@@ -187,6 +190,16 @@ def test_several_runs_are_paired_on_the_same_rows(tmp_path: Path) -> None:
     assert any("Inside the noise of it: c." in sentence for sentence in told.sentences)
     clear = write_report(runs[:2], out=tmp_path / "page.html")
     assert clear.verdict == "a is the best, by more than noise"
+
+
+def test_runs_on_more_and_more_rows_have_a_learning_curve(tmp_path: Path) -> None:
+    runs = [classified(tmp_path / name, seed=1) for name in ("a", "b")]
+    out = tmp_path / "page.html"
+    assert "training rows" not in Page(write_report(runs, out=out).path.read_text(encoding="utf-8")).headings
+    told = json.loads((runs[0] / "data.json").read_text())
+    told["splits"]["train"]["rows"] = 60
+    (runs[0] / "data.json").write_text(json.dumps(told))
+    assert "training rows" in Page(write_report(runs, out=out).path.read_text(encoding="utf-8")).headings
 
 
 def test_runs_on_other_rows_have_no_verdict(tmp_path: Path) -> None:

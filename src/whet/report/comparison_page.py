@@ -221,6 +221,10 @@ def _costs(comparison: Comparison, places: Sequence[Place], t: Words) -> list[Ch
             [100 * place.share for place in places],
         ),
     ]
+    learned = [_training_rows(place) for place in places]
+    if len(set(learned) - {0}) > 1:
+        # Of runs on more and more rows this is the learning curve.
+        kinds.append((t("{metric} and training rows", metric=name), t("training rows"), learned))
     found = []
     for title, across, costs in kinds:
         dots = [
@@ -241,6 +245,11 @@ def _costs(comparison: Comparison, places: Sequence[Place], t: Words) -> list[Ch
         )
         found.append(Chart(title, drawing, t("Nothing is cheaper and better: {names}.", names=names)))
     return found
+
+
+def _training_rows(place: Place) -> float:
+    """How many rows a candidate learned from; 0 where that is not known."""
+    return 0.0 if place.run is None else float(place.run.data["splits"].get("train", {}).get("rows", 0))
 
 
 def _style(place: Place) -> str:
