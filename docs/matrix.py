@@ -88,7 +88,8 @@ def _refusal_of_run(name: str, ground: Ground, folder: Path) -> str:
     try:
         prepare(recipe, Arithmetic())
     except ModelError as error:
-        return " ".join(error.problems).replace(ground.model_type, "the model")
+        told, family = " ".join(error.problems), ground.family.partition(",")[0]
+        return told.replace(f"this {family}", "the model").replace(family, "the model")
     return ""
 
 

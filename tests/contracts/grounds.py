@@ -47,11 +47,6 @@ class Ground:
             "training": {"batch_size": 6, "learning_rate": 0.005, **training},
         }
 
-    @property
-    def model_type(self) -> str:
-        """As refusals call the model."""
-        return self.family.partition(",")[0]
-
     def __repr__(self) -> str:
         return f"{self.task}-{self.family}"
 

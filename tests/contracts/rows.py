@@ -162,7 +162,7 @@ METHODS: dict[str, Row] = {
         changed={"length": 4, "start": "random", "text": "abc"},
         keeps_output=False,
         merges=False,
-        without={**dict.fromkeys(CONVOLUTIONS, "no row of tokens"), "swin": "merge their tokens"},
+        without={**dict.fromkeys(NO_WAY_IN, "no row of tokens"), "swin": "merge their tokens"},
         refused=(
             ({"length": 40}, ("40 virtual tokens", "32 positions", "'lora'")),
             ({"text": "abc", "start": "random"}, ("method.text", "method.start", "leave one")),
