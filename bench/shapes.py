@@ -20,7 +20,7 @@ from transformers import (
     ResNetConfig,
     ResNetModel,
     ViTConfig,
-    ViTImageProcessor,
+    ViTImageProcessorPil,
     ViTModel,
 )
 
@@ -56,7 +56,7 @@ def main() -> None:
         "resnet-50": lambda: ResNetModel(ResNetConfig()),
     }[shape]().save_pretrained(folder)
     if shape in ("vit-small", "resnet-50"):
-        ViTImageProcessor(size={"height": 224, "width": 224}).save_pretrained(folder)
+        ViTImageProcessorPil(size={"height": 224, "width": 224}).save_pretrained(folder)
     else:
         # A Llama knows no second text beside the first.
         more = {"model_input_names": ["input_ids", "attention_mask"]} if shape == "llama-0.5b" else {}

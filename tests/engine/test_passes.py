@@ -29,7 +29,7 @@ class CrowdedTask(TensorTask):
             self.refused.append(batch.rows)
             if not self.late:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            loss.register_hook(_out_of_memory)
+            loss.register_hook(_out_of_memory)  # type: ignore[no-untyped-call]
         return loss
 
 

@@ -129,7 +129,7 @@ def test_a_line_goes_through_what_was_measured() -> None:
 
 def test_a_run_lasts_as_long_as_its_parts() -> None:
     lasts = duration([10, 30], steps=6, step=Line(1.0, 0.1), once=5.0, evaluation=2.0, evaluations=4)
-    assert (lasts.step, lasts.epoch, lasts.total) == pytest.approx((3.0, 8.0, 31.0))
+    assert (lasts.step, lasts.epoch, lasts.evaluations, lasts.total) == pytest.approx((3.0, 8.0, 8.0, 31.0))
 
 
 def test_a_step_takes_operations_bytes_and_products() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from tests.contracts.backbones import BACKBONES, Backbone
 from whet import catalog
@@ -44,8 +45,8 @@ def on_meta(kind: type[nn.Module]) -> nn.Module:
 def test_every_tensor_is_counted_once_and_while_it_lives() -> None:
     step = Step({"rows": torch.zeros(3, 8)}, total, casts=False)
     found = trace(on_meta(Two), step)
-    # In the backward pass of the first layer: two gradients of weights, one twice where it is turned, and at most
-    # what the layers made.
+    # In the backward pass of the first layer: two gradients of weights, one of them twice where it is turned, and at
+    # most what the layers made.
     made, second, first = 3 * 16 * 4, 16 * 4 * 4, 8 * 16 * 4
     assert second <= found.peak["gradients"] <= second + first
     assert second + first <= found.bytes <= second + 2 * first + 2 * made + 100
@@ -57,23 +58,27 @@ def test_every_tensor_is_counted_once_and_while_it_lives() -> None:
 def real(model: nn.Module, inputs: dict[str, Tensor]) -> Traced:
     """The same record of a step that computes."""
     recorder = Recorder([*model.parameters(), *model.buffers(), *inputs.values()])
-    hooks = [p.register_post_accumulate_grad_hook(recorder.is_gradient) for p in model.parameters() if p.requires_grad]
+    hooks: list[Any] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            hooks.append(parameter.register_post_accumulate_grad_hook(recorder.is_gradient))  # type: ignore[no-untyped-call]
     with recorder:
         outputs = model(**inputs)
         recorder.kind = "logits"
         loss = total(outputs)
         del outputs
         recorder.kind = "working"
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
     for hook in hooks:
         hook.remove()
     return recorder.traced
 
 
-def outlined(backbone: Backbone) -> nn.Module:
+def outlined(backbone: Backbone) -> PreTrainedModel:
     """The same model without weights, in training mode."""
     real_one = backbone.build()
-    model: nn.Module = copy.deepcopy(real_one).to("meta")
+    model = copy.deepcopy(real_one)
+    nn.Module.to(model, "meta")
     return model
 
 
@@ -95,7 +100,7 @@ def test_what_pretends_allocates_what_computes_does(name: str) -> None:
 @pytest.mark.parametrize("method", ["full", "head", "last_blocks", "lora", "bitfit", "adapter", "p_tuning", "prompt"])
 @pytest.mark.parametrize("backbone", BACKBONES, ids=repr)
 def test_every_family_is_traced(backbone: Backbone, method: str) -> None:
-    plain = backbone.build().to("meta")
+    plain = outlined(backbone)
     from whet.errors import ModelError
 
     options: dict[str, object] = {"length": 3} if method in ("p_tuning", "prompt") else {}
@@ -139,7 +144,7 @@ def test_a_second_pass_finds_the_gradients_of_the_first() -> None:
 
 def test_frozen_layers_that_are_stored_count_apart() -> None:
     backbone = next(one for one in BACKBONES if one.name == "bert")
-    plain = backbone.build().to("meta")
+    plain = outlined(backbone)
     attached = attach(catalog.build("method", "head", {}), plain, parts_of(plain))
     inputs = backbone.inputs(8, 0)
     stored, read = (trace(attached.model, Step(inputs, total, hidden=hidden)) for hidden in (attached.hidden, ()))
@@ -165,7 +170,7 @@ def test_a_model_is_as_it_was_afterwards() -> None:
 
 def test_bytes_of_weights_count_tied_ones_once_and_four_bits_as_such() -> None:
     backbone = next(one for one in BACKBONES if one.name == "bert")
-    plain = backbone.build().to("meta")
+    plain = outlined(backbone)
     parts = parts_of(plain)
     numbers = parts.count(frozenset(parts.parameters))
     buffers = sum(buffer.numel() * buffer.element_size() for buffer in plain.buffers())

@@ -202,6 +202,16 @@ def estimated(parts: Parts, mask: frozenset[str], rows: int, length: int, *, cas
     return traced
 
 
+def unread_bytes(parts: Parts, mask: frozenset[str], read: int) -> int:
+    """Bytes of frozen token tables of which a step reads so many rows: what is mapped and not read takes no memory.
+
+    A table that is the head too is read as a whole.
+    """
+    bodies = parts.under(parts.tokens) - mask - parts.under(parts.head)
+    tables = (parts.parameters[name] for name in bodies if name.endswith("weight"))
+    return 0 if parts.speaks else sum(4 * max(0, shape[0] - read) * shape[1] for shape in tables if len(shape) == 2)
+
+
 def packed_room(model: nn.Module) -> int:
     """Numbers of the largest layer in 4 bits, for which room is kept to make it whole; 0 where there is none."""
     packed = (module for module in model.modules() if isinstance(module, QuantisedLinear))

@@ -60,6 +60,8 @@ class Duration:
     step: float
     """Of a step over a batch of usual length."""
     epoch: float
+    evaluations: float
+    """Of all evaluations."""
     total: float
     """Of all epochs, with evaluations, and with what is computed once."""
 
@@ -83,4 +85,5 @@ def duration(
     ``once`` is what is computed before the steps, ``evaluation`` what one reading of the validation rows takes.
     """
     mean = sum(step.of(tokens) for tokens in batches) / len(batches)
-    return Duration(mean, mean * len(batches) + evaluation, once + mean * steps + evaluation * evaluations)
+    every = evaluation * evaluations
+    return Duration(mean, mean * len(batches) + evaluation, every, once + mean * steps + every)

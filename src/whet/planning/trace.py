@@ -92,7 +92,8 @@ def pretending(model: nn.Module) -> Iterator[FakeTensorMode]:
     # What a method holds outside of the model, such as numbers of virtual tokens, may be real.
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, ExitStack() as stack:
         for module in model.modules():
-            for held in (module._parameters, module._buffers):
+            places: tuple[dict[str, Any], dict[str, Any]] = (module._parameters, module._buffers)
+            for held in places:
                 for name, tensor in held.items():
                     if tensor is None:
                         continue
@@ -145,12 +146,12 @@ class _PackedProduct(torch.autograd.Function):
 # --- recording ----------------------------------------------------------------------------------------------------
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows every tensor from its first operation to its end."""
 
     def __init__(self, known: Sequence[Tensor]) -> None:
         """``known`` tensors were there before and count for nothing."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.traced = Traced()
         self.kind: Kind = "activations"
         """What is made from now on."""
@@ -218,7 +219,7 @@ def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     packet = func.overloadpacket
     if packet in _FUSED:
         query, key, value = args[1:4] if packet is _FUSED[1] else args[:3]
-        once = sdpa_flop_count(query.shape, key.shape, value.shape)
+        once = sdpa_flop_count(query.shape, key.shape, value.shape)  # type: ignore[no-untyped-call]
         return float(once * (_BACKWARD if packet is _FUSED[1] else 1))
     count = flop_registry.get(packet)
     return float(count(*args, **kwargs, out_val=result)) if count else 0.0
@@ -260,7 +261,7 @@ def trace(model: nn.Module, step: Step) -> Traced:
             for hook in _hiding(recorder, model.get_submodule(name), last=name == step.hidden[-1])
         ]
         hooks += [
-            parameter.register_post_accumulate_grad_hook(recorder.is_gradient)
+            parameter.register_post_accumulate_grad_hook(recorder.is_gradient)  # type: ignore[no-untyped-call]
             for parameter in model.parameters()
             if parameter.requires_grad
         ]

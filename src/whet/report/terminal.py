@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -50,6 +51,8 @@ class Results:
     test_rows: int = 0
     more_is_better: bool = True
     """Whether more of the metric is better."""
+    predicted: Mapping[str, Any] | None = None
+    """``seconds`` and ``peak_memory_bytes`` that were expected; None where nobody could tell."""
     samples: Sequence[tuple[str, str]] = ()
     """Prompts of test rows, and what the model writes behind them."""
     page: Path | None = None
@@ -142,6 +145,7 @@ def results(console: Console, table: Results) -> None:
     facts = {
         "trained": f"{count(table.trainable)} of {count(table.total)} parameters ({part})",
         "took": f"{duration(table.seconds)}, {size(table.peak_memory_bytes)} of memory at the peak",
+        **_predicted(table),
         "saved in": plain(str(table.folder)),
         **({"report": plain(str(table.page))} if table.page else {}),
     }
@@ -236,6 +240,15 @@ def _verdict(table: Results) -> Text:
         told = f"WORSE than {baseline}, by {apart}{sure}" if gain < 0 else f"No better than {baseline}"
         return Text(f"{told}. That one needs no fine-tuning.", "red")
     return Text(f"Better than {baseline}, by {apart}{sure}.", "green")
+
+
+def _predicted(table: Results) -> dict[str, str]:
+    """What was expected of the run."""
+    if table.predicted is None:
+        return {}
+    seconds, memory = table.predicted["seconds"], table.predicted["peak_memory_bytes"]
+    lasting = "" if seconds is None else f"{duration(seconds)}, "
+    return {"predicted": f"{lasting}{size(memory)} of memory at the peak"}
 
 
 def _apart(gain: float, mine: float, other: float, table: Results) -> str:

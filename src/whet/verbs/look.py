@@ -29,7 +29,7 @@ from whet.model.recompute import recomputing
 from whet.planning.fit import Fit
 from whet.planning.memory import MOMENTS, NUMBER, Held, Memory, as_measured, highest
 from whet.planning.runtime import Load, keep, load_of, runtime
-from whet.planning.shapes import Attached, attach, estimated, packed_room, shorter, weight_bytes
+from whet.planning.shapes import Attached, attach, estimated, packed_room, shorter, unread_bytes, weight_bytes
 from whet.planning.time import Duration, Line, Pace, duration, reading_line, step_line
 from whet.planning.trace import Step, Traced, along, trace, trace_reading
 from whet.planning.work import Work, cut, targets_of
@@ -159,7 +159,7 @@ class Look:
         moments = MOMENTS[values["optimizer"]] if values["optimizer"] != "sgd" or values.get("momentum") else 0
         size = 2 if self.machine.arithmetic.precision == "bf16" else NUMBER
         return Held(
-            weights=weight_bytes(model) + size * packed_room(model),
+            weights=weight_bytes(model) + size * packed_room(model) - self._unread(),
             trained=self.trained,
             moments=moments,
             copies=copies,
@@ -169,6 +169,13 @@ class Look:
             best_here=self.machine.device.type == "cpu",
             several_evaluations=steps is None or every < steps,
         )
+
+    def _unread(self) -> int:
+        """Bytes of weights that are mapped on a CPU and never read."""
+        # What is stored is found by a digest of all frozen weights.
+        if self.cache or self.machine.device.type != "cpu" or quantisation_of(self.attached.model) is not None:
+            return 0
+        return unread_bytes(self.attached.parts, self.attached.every, self.asked.work.stored or self.asked.work.longest)
 
     def _trace(self, rows: int, recompute: bool) -> Traced:
         """A step in passes of so many rows."""

@@ -37,6 +37,7 @@ from whet.run.card import card
 from whet.run.folder import RunFolder
 from whet.run.predictions import write_predictions
 from whet.verbs.baselines import baselines
+from whet.verbs.foresee import Clock, foresee
 from whet.verbs.reloading import check_reload
 
 BYTES_PER_NUMBER = 4
@@ -60,6 +61,8 @@ class Session:
         self._seconds = seconds
         self._finished: Finished | None = None
         self._trackers = Trackers(prepared.values["training"].get("track") or (), folder.path, prepared.values)
+        self.forecast = foresee(prepared) if join().is_main else None
+        self._clock = Clock(self.forecast)
 
     @classmethod
     def start(cls, recipe: Recipe, out: Path | None, shared: Shared | None = None) -> "Session":
@@ -101,8 +104,8 @@ class Session:
 
     @property
     def choices(self) -> list[Choice]:
-        """Every value of the recipe with its origin and reason."""
-        return self.prepared.choices
+        """Every value of the recipe with its origin and reason, and what the run will need."""
+        return [*self.prepared.choices, *(self.forecast.choices() if self.forecast else [])]
 
     @property
     def findings(self) -> list[Finding]:
@@ -150,6 +153,7 @@ class Session:
             if join().is_main and not isinstance(event, Storing):
                 self.folder.append(event)
                 self._trackers.take(event)
+            self._clock.take(event)
             if isinstance(event, Step | Evaluated | Stored | Averaged | Mixed):
                 self._seconds += event.seconds
             if isinstance(event, Finished):
@@ -214,6 +218,7 @@ class Session:
             **more,
             "seconds": round(self._seconds, 2),
             "peak_memory_bytes": peak_memory(prepared.device),
+            **self._predicted(),
             "trainable_parameters": parts.count(frozenset().union(*(stage.mask for stage in prepared.stages))),
             "total_parameters": parts.count(frozenset(parts.parameters)),
         }
@@ -230,6 +235,13 @@ class Session:
         # The weights are in the model folder now.
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
         return metrics
+
+    def _predicted(self) -> dict[str, Any]:
+        """What was expected of the run, before it began and after its first steps."""
+        if self.forecast is None:
+            return {}
+        refined = None if self._clock.refined is None else round(self._clock.refined, 2)
+        return {"predicted": {**self.forecast.plain(), "seconds_after_first_steps": refined}}
 
     def _answers(self, values: Kept, measured: str) -> tuple[Rows, list[Answer], Scores]:
         """Answers, the rows that they are for, and how texts that were written compare with those of the rows."""
@@ -271,6 +283,7 @@ class Session:
             total=metrics["total_parameters"],
             seconds=metrics["seconds"],
             peak_memory_bytes=metrics["peak_memory_bytes"],
+            predicted=metrics.get("predicted"),
             folder=path,
             next_commands=[f'whet predict {path} "{self._example()}"', f"whet evaluate {path} more.csv"],
             test_rows=len(self.prepared.splits.get("test", ())),
