@@ -13,15 +13,18 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import whet
+from whet.engine.job import StopRequest
 from whet.errors import DataError, InterruptedRunError, RecipeError, RunError, RunFolderError
 from whet.evaluate import halving
 from whet.events import Event, Step
+from whet.intake import Shared
 from whet.run import comparison as folder_of
-from whet.run.comparison import Comparison
+from whet.run.comparison import Attempt, Candidate, Comparison
 from whet.verbs.compare import ask, go_on
 from whet.verbs.comparing import candidates, contender
 from whet.verbs.comparing.candidates import Asked, Budget, budget_of, entrants
 from whet.verbs.comparing.contest import Contest
+from whet.verbs.comparing.entry import enter
 
 METHODS = ["full", "head", "lora", "last_blocks"]
 
@@ -258,12 +261,40 @@ def test_if_all_fail_the_reasons_are_told(reviews: Path, tiny_decoder: Path, tmp
 
 def test_a_time_is_shared_out(recipe: dict[str, Any], tmp_path: Path) -> None:
     del recipe["training"]["steps"]
-    compared = whet.compare(recipe, methods=["full", "head"], budget="12s", out=tmp_path / "c", quiet=True)
-    steps = {one.name: one.attempts[0].steps for one in compared.comparison.candidates}
-    assert min(steps.values()) >= 8
-    assert compared.comparison.budget == "12 s in all, the same time each"
+    asked = ask(recipe, ["full", "head"], [], [], 1, "20m", False)
+    field = enter(tmp_path, asked, None, Shared(), StopRequest())
+    assert field.budget == "20 min 00 s in all, the same time each"
+    # All train to 1/8, one goes on: the whole is 9/8 of a run, of 17 minutes.
+    for player in field.players:
+        assert player.steps > 100
+        assert [step / player.steps for step in player.rungs] == pytest.approx([0.125, 0.25, 0.5], rel=0.05)
     with pytest.raises(RecipeError, match="give more time"):
         whet.compare(recipe, methods=["full", "head"], budget="0.01s", out=tmp_path / "d", quiet=True)
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_comparison_under_a_time_goes_on_with_the_steps_that_it_began_with(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    del recipe["training"]["steps"]
+    asked = ask(recipe, METHODS, [], [], 1, "20m", False)
+    candidates.write(tmp_path, asked)
+    waiting = [
+        Candidate(name, name, "tiny", {}, [Attempt(0, f"candidates/{name}/seed-0", steps=16)]) for name in METHODS
+    ]
+    before = Comparison("", "accuracy", True, "", "", {}, "test", waiting, {}, 0.0)
+    comparison = Contest(tmp_path, asked, Silent(), before).run()
+    steps = {one.name: (one.attempts[0].state, one.attempts[0].step) for one in comparison.candidates}
+    assert ("finished", 16) in steps.values()
+    assert {step for state, step in steps.values() if state == "dropped"} <= {2, 4, 8}
+
+
+def test_a_split_by_a_seed_of_its_own_is_refused_where_nothing_is_split_off(
+    recipe: dict[str, Any], reviews: Path, tmp_path: Path
+) -> None:
+    recipe["data"] |= {"validation": str(reviews), "test": str(reviews), "split_seed": 3}
+    with pytest.raises(RecipeError, match="nothing is split off"):
+        whet.train(recipe, out=tmp_path / "run", quiet=True)
 
 
 def test_without_head_a_linear_model_over_frozen_features_is_a_baseline(recipe: dict[str, Any], tmp_path: Path) -> None:
