@@ -82,7 +82,10 @@ class Race:
         if not known:
             return math.nan
         usual = sum(known) / len(known)
-        others = sum(max(0, steps) * self._seconds.get(name, usual) for name, steps in self._waiting[1:])
+        # The first of those that wait has its turn, once there is one.
+        others = sum(
+            max(0, steps) * self._seconds.get(name, usual) for name, steps in self._waiting[1 if self._name else 0 :]
+        )
         here = self._seconds.get(self._candidate(self._name), usual) * max(0, self._turn - self._taken)
         return here + others
 
