@@ -199,7 +199,7 @@ class Contest:
             survey, side = self._field.survey, self._field.side
             known = baselines(survey, side)
             # A linear model over what the frozen body returns: 'head' is one.
-            if not any(player.entrant.method == "head" for player in self._field.players):
+            if "features" not in known and not any(p.entrant.method == "head" for p in self._field.players):
                 known |= probe(survey, side)
             self._baselines = known
         return self._baselines
