@@ -99,7 +99,7 @@ def test_one_alone_is_no_winner_over_others_on_the_test_rows() -> None:
     alone = replace(VERDICT, clear=True, cheapest="full", against=[], scores={"full": Interval(0.9, 0.89, 0.91)})
     said = told(replace(COMPARISON, verdict=alone))
     assert "the only one that came to the end" in said
-    assert "fell clearly behind" in said
+    assert "What they would have come to, --exhaustive tells." in said
     assert "wins" not in said
 
 

@@ -19,7 +19,6 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "none": "Nothing can be said yet: the comparison is not finished.",
         "alone": "{best} is the only one that came to the end: {score} on {rows}.",
-        "alone_dropped": "All others fell clearly behind on the validation rows before.",
         "clear": "{best} wins: {score} on {rows}. Its lead over {second} is {lead}, more than noise{test}.",
         "level": "There is no winner: {best} has the best score, {score} on {rows}, and {others} cannot be told apart "
         "from it.",
@@ -32,7 +31,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "beaten": "It is better than every baseline by more than noise; the best of them is {baseline} with {score}.",
         "not_beaten": "It is NOT better by more than noise than {baselines}; that takes no fine-tuning.",
         "no_baselines": "There is no baseline with this metric.",
-        "dropped": "Dropped on the way, on the validation rows: {names}.",
+        "dropped": "Dropped on the way, as they were behind on the validation rows: {names}. What they would have come to, "
+        "--exhaustive tells.",
         "dropped_one": "{name} after {step} of {steps} steps",
         "failed": "{name} failed: {reason}.",
         "one_seed": "Each was tried with one seed; another seed may change the order. --seeds 3 would tell.",
@@ -46,7 +46,6 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
     "ko": {
         "none": "비교가 아직 끝나지 않아 말할 수 있는 것이 없습니다.",
         "alone": "끝까지 간 것은 하나뿐입니다: {best}, {rows}에서 {score}.",
-        "alone_dropped": "나머지는 그 전에 검증 행에서 분명히 뒤처졌습니다.",
         "clear": "우승: {best}. {rows}에서 {score}. 2위 {second}보다 {lead} 앞서며, 잡음보다 큰 차이입니다{test}.",
         "level": "우승자가 없습니다. 점수가 가장 높은 것은 {best}({rows}에서 {score})이지만, 다음과 구별되지 않습니다: "
         "{others}.",
@@ -58,7 +57,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "beaten": "모든 기준선보다 잡음 이상으로 낫습니다. 가장 좋은 기준선: {baseline}, {score}.",
         "not_beaten": "미세 조정이 필요 없는 다음 기준선보다 잡음 이상으로 낫지 않습니다: {baselines}.",
         "no_baselines": "이 지표로 잰 기준선이 없습니다.",
-        "dropped": "도중에 검증 행 점수로 탈락: {names}.",
+        "dropped": "검증 행에서 뒤처져 도중에 탈락: {names}. 끝까지 갔을 때의 점수는 --exhaustive로 알 수 있습니다.",
         "dropped_one": "{name} ({steps} 스텝 중 {step} 스텝 뒤)",
         "failed": "{name} 실패: {reason}.",
         "one_seed": "각각 시드 하나로만 해 보았습니다. 시드가 바뀌면 순서가 달라질 수 있으니 --seeds 3으로 확인하세요.",
@@ -77,8 +76,6 @@ def sentences(comparison: Comparison, language: Language = "en") -> list[str]:
     if verdict is None:
         return [words["none"]]
     told = [_headline(comparison, verdict, language)]
-    if not verdict.against and _ended(comparison, "dropped"):
-        told.append(words["alone_dropped"])
     told += _advice(comparison, verdict, words)
     told += [_lead(one, verdict, words) for one in _left_to_tell(verdict)]
     told.append(_of_baselines(comparison, words))
