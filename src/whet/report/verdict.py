@@ -31,8 +31,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "beaten": "It is better than every baseline by more than noise; the best of them is {baseline} with {score}.",
         "not_beaten": "It is NOT better by more than noise than {baselines}; that takes no fine-tuning.",
         "no_baselines": "There is no baseline with this metric.",
-        "dropped": "Dropped on the way, as they were behind on the validation rows: {names}. What they would have come to, "
-        "--exhaustive tells.",
+        "dropped": "Dropped on the way, as they were behind on the validation rows: {names}. What they would have come "
+        "to, --exhaustive tells.",
         "dropped_one": "{name} after {step} of {steps} steps",
         "failed": "{name} failed: {reason}.",
         "one_seed": "Each was tried with one seed; another seed may change the order. --seeds 3 would tell.",
