@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import small_sets
 from processes import Journal, run
 from small_sets import CASES, Case
 
-from whet.planning.advise import TABLE, epochs_for
+from whet.planning.advise import TABLE, Advice, Facts, Probe, advise, epochs_for
 
 HERE = Path(__file__).resolve().parent
 USUAL = ", as ever"
@@ -43,6 +43,8 @@ VALIDATION = 0.1
 ADVISED, PROBED = "advised", "advised after a probe"
 MARKS = {"rules": ("<!-- rules -->", "<!-- end rules -->"), "measured": ("<!-- measured -->", "<!-- end -->")}
 """Between which a page's generated parts stand."""
+NOTHING = Facts("", "", rows=0, parameters=0)
+"""Before the facts of a case are known."""
 
 
 @dataclass
@@ -51,8 +53,9 @@ class Measured:
 
     case: Case
     runs: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    advice: dict[str, dict[str, Any]] = field(default_factory=dict)
+    advice: dict[str, Advice] = field(default_factory=dict)
     """What was advised, without and with a probe."""
+    facts: Facts = NOTHING
 
     def score(self, name: str) -> float:
         """Mean over the seeds."""
@@ -94,11 +97,12 @@ class Bench:
             for found in cases.values():
                 for seed in self.asked.seeds:
                     self._train(found, seed, self._contenders(found.case, wave))
+        self._know(list(cases.values()))
         for found in cases.values():
-            for kind in (ADVISED, PROBED):
-                found.advice[kind] = advised = self._advise(found.case, probe=kind == PROBED)
+            for kind, facts in ((ADVISED, replace(found.facts, probe=None)), (PROBED, found.facts)):
+                found.advice[kind] = advised = advise(facts)
                 for seed in self.asked.seeds:
-                    self._train(found, seed, {kind: advised["recipe"]})
+                    self._train(found, seed, {kind: advised.first.recipe})
         return list(cases.values())
 
     def _contenders(self, case: Case, wave: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -119,7 +123,7 @@ class Bench:
         common = small_sets.recipe(found.case, files, self.asked.models, seed)
         about = {name: self._about(found.case, seed, recipe) for name, recipe in contenders.items()}
         missing = {name: common | contenders[name] for name in contenders if self.journal.known(about[name]) is None}
-        trained = self._run(missing) if missing else {}
+        trained = self._run("train_all.py", missing) if missing else {}
         for name in contenders:
             result = self.journal.once(about[name], lambda name=name: trained[name])
             found.runs[name].append(result)
@@ -127,21 +131,27 @@ class Bench:
                 told = result.get("refused") or f"{result['metric']} {100 * result['test']:.1f}"
                 print(f"{found.case.name:18} seed {seed} {name:22} {told}", flush=True)
 
-    def _run(self, recipes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _run(self, script: str, recipes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         told = self.scratch / "recipes.json"
         told.write_text(json.dumps(recipes), encoding="utf-8")
-        output = run([str(HERE / "train_all.py"), str(told)], self.scratch, threads=1).output
+        output = run([str(HERE / script), str(told)], self.scratch, threads=1).output
         lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         return {line.pop("name"): line for line in lines}
 
-    def _advise(self, case: Case, *, probe: bool) -> dict[str, Any]:
-        """What ``whet advise`` says."""
-        files = small_sets.prepare(case, self.asked.data, self.scratch / case.name)
-        path = self.scratch / f"{case.name}.yaml"
-        path.write_text(json.dumps(small_sets.recipe(case, files, self.asked.models, 0)), encoding="utf-8")
-        command = ["-m", "whet", "advise", str(path), "--json", *(["--probe"] if probe else [])]
-        told: dict[str, Any] = json.loads(run(command, self.scratch, threads=1).output)
-        return {"recipe": told["first"]["recipe"], "rule": told["rule"], "probe": told["facts"]["probe"]}
+    def _know(self, cases: list[Measured]) -> None:
+        """The facts of each case, a probe included."""
+        about = {one.case.name: {"facts of": asdict(one.case)} for one in cases}
+        recipes = {}
+        for one in cases:
+            if self.journal.known(about[one.case.name]) is None:
+                files = small_sets.prepare(one.case, self.asked.data, self.scratch / one.case.name)
+                recipes[one.case.name] = small_sets.recipe(one.case, files, self.asked.models, 0)
+        found = self._run("facts.py", recipes) if recipes else {}
+        for one in cases:
+            name = one.case.name
+            told = dict(self.journal.once(about[name], lambda name=name: found[name])["facts"])
+            probe = told.pop("probe")
+            one.facts = Facts(**told, probe=Probe(**probe) if probe else None)
 
     def _about(self, case: Case, seed: int, recipe: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -160,7 +170,7 @@ class Bench:
 def table(found: list[Measured]) -> list[str]:
     """A line of Markdown for each case: the advice beside the best of all contenders."""
     lines = [
-        "| data, training rows | best of all | advised | behind | advised after a probe | behind | probe |",
+        "| data, training rows | best of all | advised | behind | advised after a probe | behind | gain of a probe |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in found:
@@ -168,11 +178,10 @@ def table(found: list[Measured]) -> list[str]:
         cells = [one.case.name, f"{best} {_percent(one.score(best))}"]
         for kind in (ADVISED, PROBED):
             behind = 100 * (one.score(best) - one.score(kind))
-            name = _described(one.advice[kind]["recipe"])
+            name = str(one.advice[kind].first)
             error = 100 * one.error(best, kind)
             cells += [f"{name} {_percent(one.score(kind))}", f"{behind:.1f} ± {error:.1f}"]
-        probe = one.advice[PROBED]["probe"]
-        cells.append("-" if probe is None else f"{probe['score']:.2f}")
+        cells.append("-" if one.facts.probe is None else f"{one.facts.probe.gain:.2f}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -206,8 +215,8 @@ def left_out(found: list[Measured]) -> list[str]:
     """Each case with the pick that the other cases of its rule would have made, and how far that is behind."""
     lines = []
     for one in found:
-        rule = one.advice[PROBED]["rule"]
-        others = [o for o in found if o.advice[PROBED]["rule"] == rule and o.case.folder != one.case.folder]
+        rule = one.advice[PROBED].rule
+        others = [o for o in found if o.advice[PROBED].rule == rule and o.case.folder != one.case.folder]
         names = [n for n in one.trained() if n not in (ADVISED, PROBED) and all(n in o.trained() for o in others)]
         if not others or not names:
             lines.append(f"{one.case.name}: no other data set falls under '{rule}'")
@@ -229,11 +238,6 @@ def rules() -> list[str]:
 def _replaced(page: str, begin: str, end: str, lines: list[str]) -> str:
     before, _, rest = page.partition(begin)
     return f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{rest.partition(end)[2]}"
-
-
-def _described(recipe: dict[str, Any]) -> str:
-    epochs = recipe.get("training", {}).get("epochs")
-    return f"{recipe['method']['name']}{f', {epochs} epochs' if epochs else ''}"
 
 
 def _percent(score: float) -> str:

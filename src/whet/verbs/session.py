@@ -37,7 +37,7 @@ from whet.run.card import card
 from whet.run.folder import RunFolder
 from whet.run.predictions import write_predictions
 from whet.verbs.baselines import baselines
-from whet.verbs.foresee import Clock, foresee
+from whet.verbs.foresee import Clock, Forecast, foresee
 from whet.verbs.reloading import check_reload
 
 BYTES_PER_NUMBER = 4
@@ -61,8 +61,9 @@ class Session:
         self._seconds = seconds
         self._finished: Finished | None = None
         self._trackers = Trackers(prepared.values["training"].get("track") or (), folder.path, prepared.values)
-        self.forecast = foresee(prepared) if join().is_main else None
-        self._clock = Clock(self.forecast)
+        self.forecast: Forecast | None = None
+        """What the run will need; None until somebody wants to know."""
+        self._clock = Clock(None)
 
     @classmethod
     def start(cls, recipe: Recipe, out: Path | None, shared: Shared | None = None) -> "Session":
@@ -101,6 +102,12 @@ class Session:
             )
         processes.on_main(lambda: folder.rewind(step))
         return cls(folder, prepared, checkpoint, folder.seconds()), remarks
+
+    def foresee(self) -> None:
+        """Predict what the run will need, which takes a moment, to tell it before and beside what it took."""
+        if join().is_main:
+            self.forecast = foresee(self.prepared)
+            self._clock = Clock(self.forecast)
 
     @property
     def choices(self) -> list[Choice]:
