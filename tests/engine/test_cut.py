@@ -75,7 +75,7 @@ def test_what_a_zero_hides_now_is_read_later() -> None:
 
     model, mask = frozen(Gated)
     assert len(find_prefix(model, mask, PROBES).stored) == 2
-    assert not model.head.weight.any()
+    assert not model.get_parameter("head.weight").any()
 
 
 def test_the_share_is_that_of_the_operations() -> None:
