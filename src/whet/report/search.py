@@ -126,7 +126,8 @@ def results(console: Console, tuning: Tuning, folder: Path) -> None:
     console.print(Text(f"{len(tuning.trials)} trials in {duration(tuning.seconds)}: {told}", style="bold"))
     console.print(_table(tuning))
     if tuning.importance:
-        console.print(Text("\nHow much each setting mattered", style="bold"))
+        head = f"\nHow much each setting mattered among {counts['finished']} finished trials"
+        console.print(Text(head, style="bold"))
         console.print(_importance(tuning, ascii_only=console.options.ascii_only))
     console.print()
     for line, style in verdict(tuning):

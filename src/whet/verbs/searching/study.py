@@ -28,7 +28,7 @@ RANDOM = 5
 """Trials that are drawn at random, and that come to their end, before any is broken off."""
 WHOLE = 100
 """Optuna counts the course of a run in whole steps: hundredths of it."""
-TELLING = 4
+TELLING = 6
 """Finished trials from which it can be told what matters."""
 
 SCORES, SECONDS, REASON = "scores", "seconds", "reason"
