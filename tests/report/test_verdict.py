@@ -105,9 +105,9 @@ def test_one_alone_is_no_winner_over_others_on_the_test_rows() -> None:
 
 def test_what_is_not_finished_and_what_was_found_are_told() -> None:
     assert "not finished" in told(replace(COMPARISON, verdict=None))
-    finding = Finding("R001", "warning", "The learning rate 0.01 is far too high.", "loss 2.3", "Try 1e-4.")
+    finding = Finding("R001", "warning", "full: rate 0.01 is 200 times too high", "loss 2.3", "1e-4")
     found = replace(COMPARISON, verdict=replace(VERDICT, findings=[finding]))
-    assert "R001: The learning rate 0.01 is far too high. Try 1e-4." in told(found)
+    assert "R001, a likely cause of its score: full: rate 0.01 is 200 times too high; try 1e-4." in told(found)
     assert "no test rows" in told(replace(COMPARISON, measured="validation"))
 
 

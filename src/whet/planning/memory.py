@@ -119,17 +119,18 @@ def rule_of_thumb(trained: int, frozen: int) -> int:
     return 16 * trained + NUMBER * frozen
 
 
-def as_measured(computed: Memory, points: Sequence[tuple[int, int]], runtime: int) -> Memory:
+def as_measured(computed: Memory, points: Sequence[tuple[int, int]], runtime: int, ending: int = 0) -> Memory:
     """The memory of some settings by what others were measured to need.
 
     ``points`` are bytes that were measured with what is computed for the same settings, the smallest first; ``runtime``
-    was measured too. What cannot be told apart further counts as activations.
+    was measured too, and so was what a run takes at its ``ending``. What cannot be told apart further counts as
+    activations.
     """
     peak, reference = points[-1]
     slope = 1.0
     if len(points) > 1 and reference > points[0][1]:
         slope = min(2.0, max(0.5, (peak - points[0][0]) / (reference - points[0][1])))
-    total = peak + round(slope * (computed.total - reference))
+    total = max(ending, peak + round(slope * (computed.total - reference)))
     others = sum(computed.terms.values()) - computed.runtime - computed.activations
     activations = total - others - runtime
     # Frozen weights that no step reads are never in memory.

@@ -6,6 +6,7 @@ Pure rendering of values; knows no model and no machine.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from rich.console import Console
 from rich.padding import Padding
@@ -58,10 +59,11 @@ def _about(plan: Plan) -> str:
 
 def _table(plan: Plan) -> Table:
     timed = any(planned.duration is not None for planned in plan.methods)
-    head = ["method", "trains", "stores", "memory", *(["an epoch", "in all"] if timed else []), "disk", "fits"]
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    head = ["method", "trains", "stores", "memory", *(["epoch", "in all"] if timed else []), "disk", "fits"]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in head:
-        table.add_column(name, justify="left" if name in ("method", "fits") else "right", no_wrap=name != "fits")
+        justify: Literal["left", "right"] = "left" if name in ("method", "fits") else "right"
+        table.add_column(name, justify=justify, no_wrap=name not in ("trains", "fits"))
     for planned in plan.methods:
         lasts = planned.duration
         table.add_row(
@@ -79,32 +81,28 @@ def _table(plan: Plan) -> Table:
 def _fits(planned: Planned, batch_size: int) -> Text:
     if not planned.fit.fits:
         return Text("no", style="red")
-    settings = planned.fit.assignments(batch_size)
-    if not settings:
-        return Text("yes", style="green")
-    return Text(f"with {', '.join(one.removeprefix('training.') for one in settings)}", style="yellow")
+    return Text("adjusted", style="yellow") if planned.fit.assignments(batch_size) else Text("yes", style="green")
 
 
 def _terms(plan: Plan) -> Table:
-    used = [term for term in TERMS if any(planned.fit.memory.terms[term] for planned in plan.methods)]
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("memory")
-    for term in used:
-        table.add_column(TERMS[term], justify="right", no_wrap=True)
-    table.add_column("highest at", style="dim")
+    """A line for each method, the largest term first."""
+    moments = {"step": "a step", "evaluation": "reading rows", "best": "copying the best weights"}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
     for planned in plan.methods:
         memory = planned.fit.memory
-        cells = (size(memory.terms[term]) if memory.terms[term] else "-" for term in used)
-        moments = {"step": "a step", "evaluation": "an evaluation", "best": "the copy of the best weights"}
-        table.add_row(Text(planned.method, style="bold"), *cells, moments[memory.moment])
+        parts = sorted(memory.terms.items(), key=lambda term: -term[1])
+        told = ", ".join(f"{TERMS[name]} {size(part)}" for name, part in parts if part)
+        table.add_row(Text(planned.method, style="bold"), f"{told}; highest at {moments[memory.moment]}")
     return table
 
 
 def _remarks(plan: Plan) -> Iterator[str]:
-    changed = [planned for planned in plan.methods if planned.fit.fits and planned.fit.reason]
-    for reason in dict.fromkeys(planned.fit.reason for planned in changed):
-        names = [planned.method for planned in changed if planned.fit.reason == reason]
-        yield f"{', '.join(names)}: {reason}"
+    for planned in plan.methods:
+        settings = planned.fit.assignments(plan.batch_size)
+        if planned.fit.fits and settings:
+            yield f"{planned.method} fits with --set {' --set '.join(settings)}: {planned.fit.reason}"
     too_much = [planned.method for planned in plan.methods if not planned.fit.fits]
     if too_much:
         yield f"{', '.join(too_much)}: shown is the least that any setting needs; {_way_out(plan)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import mean
 from typing import Literal
 
 from whet.report.contents import RunContents
@@ -19,9 +18,9 @@ from whet.report.naming import (
     written,
     written_difference,
 )
+from whet.report.verdict import sentences as in_words
 from whet.report.words import Words
-from whet.report.writing import duration
-from whet.run.comparison import Against, Comparison, Interval, Verdict
+from whet.run.comparison import Comparison, Interval
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def of_comparison(comparison: Comparison, t: Words) -> Said:
         if finished == len(comparison.candidates):
             return Said("open", t("No verdict: the rows are not the same"), [t(_DIFFERENT_ROWS)])
         return Said("open", t("No verdict yet"), [told])
-    sentences = _told(comparison, verdict, t)
+    sentences = in_words(comparison, "ko" if t.language == "ko" else "en")
     if not verdict.beats_baselines:
         headline = t("{name} leads, but does not beat the baselines", name=verdict.best)
         return Said("bad" if verdict.clear else "open", headline, sentences)
@@ -133,54 +132,6 @@ def of_comparison(comparison: Comparison, t: Words) -> Said:
     return Said("open", t("No winner: the best are inside each other's noise"), sentences)
 
 
-def _told(comparison: Comparison, verdict: Verdict, t: Words) -> list[str]:
-    """What stands below the headline."""
-    inside = [one.candidate for one in verdict.against if one.same]
-    sentences = [_of_best(comparison, verdict, t)]
-    nearest = sorted(verdict.against, key=lambda one: one.difference.value)[:1]
-    sentences += [_of_next(one, comparison.metric, t) for one in nearest]
-    if inside:
-        names = ", ".join(inside)
-        noise = t("Inside the noise of it: {names}. Another draw of rows or seeds may turn them round.", names=names)
-        sentences.append(noise)
-    if verdict.cheapest != verdict.best:
-        sentences.append(_of_cheapest(comparison, verdict, t))
-    if not verdict.beats_baselines:
-        sentences.append(t("It is not better than every baseline by more than noise."))
-    return sentences
-
-
 _DIFFERENT_ROWS = (
     "These runs were measured on different rows, so their scores cannot be told apart; give them the same test rows."
 )
-
-
-def _of_best(comparison: Comparison, verdict: Verdict, t: Words) -> str:
-    metric = comparison.metric
-    score = verdict.scores.get(verdict.best)
-    name = t(metric_name(metric))
-    if score is None:
-        return t("The best score is that of {name}.", name=verdict.best)
-    values = {"name": verdict.best, "metric": name, "value": written(metric, score.value)}
-    low, high = written(metric, score.low), written(metric, score.high)
-    return t(
-        "{name} has the best score, {metric} {value} ({low} to {high}, 95 times of 100).", **values, low=low, high=high
-    )
-
-
-def _of_next(other: Against, metric: str, t: Words) -> str:
-    values = {"name": other.candidate, "apart": apart(metric, other.difference.value, t)}
-    if other.difference.low == other.difference.high:
-        return t("Next is {name}, {apart} behind.", **values)
-    low, high = (written_difference(metric, bound) for bound in (other.difference.low, other.difference.high))
-    sign = "−" if other.difference.low < 0 else ""
-    return t(
-        "Next is {name}, {apart} behind ({low} to {high} on the same rows).", **values, low=f"{sign}{low}", high=high
-    )
-
-
-def _of_cheapest(comparison: Comparison, verdict: Verdict, t: Words) -> str:
-    times = {one.name: mean([a.seconds for a in one.attempts] or [0.0]) for one in comparison.candidates}
-    cheap, best = times.get(verdict.cheapest, 0.0), times.get(verdict.best, 0.0)
-    values = {"name": verdict.cheapest, "time": duration(cheap), "best": duration(best)}
-    return t("The cheapest of these is {name}: a run took {time}, the best one's {best}.", **values)

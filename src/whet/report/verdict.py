@@ -38,7 +38,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "one_seed": "Each was tried with one seed; another seed may change the order. --seeds 3 would tell.",
         "validation": "There are no test rows: these rows also picked the best weights, so all scores are a little too "
         "good.",
-        "finding": "{id}: {what} {fix}",
+        "finding": "{id}, 점수의 원인일 수 있음: {what}; 해 볼 것: {fix}",
         "p": ", McNemar p = {p}",
         "range": "{value} ({low} to {high})",
         "and": " and ",

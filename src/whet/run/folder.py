@@ -40,7 +40,6 @@ from whet.events import Event
 RECIPE = "recipe.yaml"
 ENVIRONMENT = "environment.json"
 DATA = "data.json"
-FINDINGS = "findings.json"
 EVENTS = "events.jsonl"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"

@@ -128,7 +128,7 @@ class Look:
         if self.seen is None:
             return computed
         points = [(point.peak, self._computed(point.rows, self._recomputed).total) for point in self.seen.points]
-        return as_measured(computed, points, self.seen.runtime)
+        return as_measured(computed, points, self.seen.runtime, self.seen.ending)
 
     def _computed(self, rows: int, recompute: bool) -> Memory:
         return highest(self._held(), self._traced(rows, recompute), self._reading())
@@ -222,7 +222,8 @@ class Look:
         model.eval()
         try:
             with self._computing(model):
-                return trace_reading(model, cut(read, longest_input(model)), casts=self._casts)
+                # At the end of a run rows are read in fp32.
+                return trace_reading(model, cut(read, longest_input(model)), casts=False)
         finally:
             for module, training in modes.items():
                 module.training = training

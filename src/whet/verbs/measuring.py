@@ -51,6 +51,8 @@ class Seen:
     runtime: int
     """Bytes before a row was read or a model opened."""
     points: list[Point]
+    ending: int
+    """Bytes at the highest moment after the last step."""
     evaluation: float
     """Seconds of an evaluation for each token."""
     once: float
@@ -83,6 +85,7 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
     from whet.build import prepare  # noqa: PLC0415
     from whet.engine.job import StopRequest  # noqa: PLC0415
     from whet.engine.loop import fit  # noqa: PLC0415
+    from whet.engine.predict import predict  # noqa: PLC0415
     from whet.events import Evaluated, Step, Stored  # noqa: PLC0415
     from whet.planning.work import heaviest  # noqa: PLC0415
     from whet.verbs import session  # noqa: F401, PLC0415
@@ -125,7 +128,12 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
                         evaluation = event.seconds / max(1, int(job.validation.lengths.sum()))
                 peak = highest()
             points.append(Point(size, len(rows) * int(train.lengths[chosen].max()), peak, min(seconds[1:])))
-    return Seen(runtime, points, evaluation, once)
+    # As a run ends: rows are answered as whoever loads the saved model computes.
+    exact = prepared.arithmetic.exact
+    with highest_memory() as highest, exact.active(prepared.device), exact.attending(prepared.model):
+        predict(prepared.model, prepared.task, _some(prepared.examples["validation"], few), prepared.device)
+        ending = highest()
+    return Seen(runtime, points, ending, evaluation, once)
 
 
 def _some(examples: Examples, rows: np.ndarray) -> Examples:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from whet.core import Scores
+from whet.core import Finding, Scores
 from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError, RunError, WhetError
 from whet.evaluate.compare import Sample
@@ -18,6 +18,7 @@ from whet.intake import Shared
 from whet.report.writing import score
 from whet.run import comparison as folder_of
 from whet.run.comparison import Comparison, Verdict
+from whet.run.folder import FINDINGS, RunFolder
 from whet.verbs.baselines import baselines, probe
 from whet.verbs.comparing.candidates import Asked
 from whet.verbs.comparing.contender import Contender
@@ -212,8 +213,18 @@ class Contest:
         if not finalists:
             reasons = {f"{p.name}: {run.attempt.reason}" for p in self._field.players for run in p.runs.values()}
             raise RunError("no candidate came to the end", *sorted(reasons))
-        self._verdict = judge(finalists, self._baselines, self._metric, self._more_is_better)
+        verdict = judge(finalists, self._baselines, self._metric, self._more_is_better)
+        self._verdict = replace(verdict, findings=self._findings())
         return self._write()
+
+    def _findings(self) -> list[Finding]:
+        """What checks noticed in the recipe of each candidate."""
+        found = []
+        for player in self._field.players:
+            folder = RunFolder(self.folder / next(iter(player.runs.values())).attempt.folder)
+            told = folder.read(FINDINGS)["findings"] if (folder.path / FINDINGS).is_file() else []
+            found += [Finding(**{**one, "what": f"{player.name}: {one['what']}"}) for one in told]
+        return found
 
     # --- what is written down
 
