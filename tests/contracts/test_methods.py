@@ -39,7 +39,7 @@ VARIANTS = [
     *ROUNDING,
 ]
 # Used only where spectrograms are masked at random, which the tiny models do not do.
-IDLE = {"wav2vec2.masked_spec_embed"}
+IDLE = {"wav2vec2.masked_spec_embed", "wavlm.masked_spec_embed"}
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ __all__ = [
     "test_saved_and_loaded_gives_the_same_output",
 ]
 
-WITHOUT = {"houlsby": ("resnet", "convnext"), "parallel": ("resnet",)}
+WITHOUT = {"houlsby": ("resnet", "convnext", "wavlm"), "parallel": ("resnet",)}
 PLACED = [
     (Fight(b, "adapter", {"placement": p, "bottleneck": 6}), b.name in WITHOUT[p]) for p in WITHOUT for b in BACKBONES
 ]

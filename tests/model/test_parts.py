@@ -116,8 +116,8 @@ def test_linear_layers_are_listed_with_their_widths(backbone: Backbone) -> None:
 
         model.get_submodule(name).register_forward_hook(note)
     model(**backbone.inputs(2, 0))
-    only_read = NOT_CALLED.get(backbone.name, ())
-    assert seen == {name: width for name, width in widths.items() if name.rpartition(".")[2] not in only_read}
+    uncalled = NOT_CALLED.get(backbone.name, ())
+    assert seen == {name: width for name, width in widths.items() if name.rpartition(".")[2] not in uncalled}
 
 
 def test_gpt2_linear_layers_are_found_although_they_are_no_linear() -> None:

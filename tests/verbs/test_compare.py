@@ -245,6 +245,9 @@ def test_divergence_is_a_failure_with_its_reason(recipe: dict[str, Any], tmp_pat
     assert bad.settings == {"training.learning_rate": 9.0}
     if bad.attempts[0].state == "failed":
         assert "learning rate" in bad.attempts[0].reason
+    verdict = compared.comparison.verdict
+    assert verdict is not None
+    assert [(one.id, one.what.split(":")[0]) for one in verdict.findings] == [("R001", "full-9")]
 
 
 def test_if_all_fail_the_reasons_are_told(reviews: Path, tiny_decoder: Path, tmp_path: Path) -> None:
