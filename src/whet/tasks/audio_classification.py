@@ -33,11 +33,11 @@ class AudioClassification(Hears, LabelledFiles, Classification):
     2104.01778), for those that read spectrograms.
 
     A clip of S samples at the model's rate becomes x, (B, S) samples or (B, T, bins) of a spectrogram, and x becomes
-    logits (B, C). A model for pictures reads P patches of each clip, three at least, (B P, 1, T, bins), and the
-    clip's logits are the mean over its patches. One class: softmax and cross-entropy. Several classes (multi-label): sigmoid and binary
-    cross-entropy per class. A number (regression): C = 1 and the squared error. Choose it for spoken commands,
-    speakers, languages, music, and the sounds of machines and of nature. Rows are a folder for each class, a table with
-    the paths of files, or a Parquet file that holds them.
+    logits (B, C). A model for pictures reads P patches of each clip, three at least, (B P, 1, T, bins), and the clip's
+    logits are the mean over its patches. One class: softmax and cross-entropy. Several classes (multi-label): sigmoid
+    and binary cross-entropy per class. A number (regression): C = 1 and the squared error. Choose it for spoken
+    commands, speakers, languages, music, and the sounds of machines and of nature. Rows are a folder for each class, a
+    table with the paths of files, or a Parquet file that holds them.
     """
 
     problem: Problem | None = None
