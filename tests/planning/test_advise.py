@@ -9,6 +9,7 @@ import pytest
 from whet import catalog
 from whet.planning.advise import (
     NEAR,
+    NEAR_TEXTS,
     TABLE,
     Facts,
     Pace,
@@ -48,6 +49,7 @@ def test_every_rule_can_decide() -> None:
     facts = [
         TEXTS,
         replace(TEXTS, rows=100, classes=20, rarest=2),
+        replace(TEXTS, rows=400, probe=KNOWN),
         replace(TEXTS, parameters=400_000_000),
         replace(TEXTS, parameters=10**10),
         replace(TEXTS, problem="next_token", task="causal_lm", parameters=500_000_000, classes=None),
@@ -69,6 +71,9 @@ def test_every_rule_can_decide() -> None:
         (replace(TEXTS, parameters=65 * 10**9, device="gpu", memory=48 * GIB), "qlora"),
         (replace(TEXTS, memory=GIB // 4), "lora"),
         (replace(PICTURES, probe=KNOWN), "head"),
+        (replace(TEXTS, probe=KNOWN), "full"),
+        (replace(TEXTS, rows=400, probe=KNOWN), "lora"),
+        (replace(TEXTS, rows=400, probe=UNKNOWN), "full"),
     ],
 )
 def test_the_size_of_the_model_and_the_machine_decide(facts: Facts, method: str) -> None:
@@ -81,7 +86,10 @@ def test_a_probe_tells_near_from_far() -> None:
     assert not PICTURES.near
     assert KNOWN.gain == pytest.approx(0.85 / 0.9)
     assert Probe(score=1.0, majority=1.0, rows=9).gain == 0.0
-    assert 0 < NEAR < 1
+    assert 0 < NEAR_TEXTS < NEAR < 1
+    middling = Probe(score=0.8, majority=0.1, rows=400)
+    assert not replace(PICTURES, probe=middling).near
+    assert replace(TEXTS, probe=middling).near
 
 
 def test_runs_of_few_rows_are_longer_and_those_of_many_are_as_ever() -> None:

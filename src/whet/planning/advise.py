@@ -35,8 +35,10 @@ SHORTEST = 30
 SPARE = 0.9
 """Share of a time budget that is planned for."""
 
-NEAR = 0.85
-"""Gain of a linear probe from which the data is near to what the model was pre-trained on."""
+NEAR, NEAR_TEXTS = 0.85, 0.6
+"""Gain of a linear probe from which pictures and sounds, or texts, are near to what the model was pre-trained on."""
+FEW = 2000
+"""Training rows that are few enough to bend a body out of its shape."""
 FEW_EACH = 16
 """Rows of a class that are few."""
 
@@ -100,8 +102,8 @@ class Facts:
 
     @property
     def near(self) -> bool:
-        """Whether a probe says that the body knows the answers already."""
-        return self.probe is not None and self.probe.gain >= NEAR
+        """Whether a probe says that the body tells the answers apart already."""
+        return self.probe is not None and self.probe.gain >= (NEAR if self.reads_files else NEAR_TEXTS)
 
     def fits(self, bytes_each: float) -> bool:
         """Whether a model of so many bytes for each parameter leaves room for the rest."""
@@ -219,11 +221,19 @@ TABLE: tuple[Rule, ...] = (
         source="Devlin et al. 2019 (arXiv 1810.04805); " + MEASURED,
     ),
     Rule(
+        "a probe gains 60 % or more, on fewer than 2,000 texts",
+        lambda facts: facts.near and facts.rows < FEW,
+        *("lora", "last_blocks"),
+        why="the frozen body tells the answers apart already; what moves it in few directions, or at its top only, "
+        "keeps what it knows",
+        source="Kumar et al. 2022 (arXiv 2202.10054); " + MEASURED,
+    ),
+    Rule(
         "texts, fewer than 16 rows for each class",
         lambda facts: facts.each is not None and facts.each < FEW_EACH,
         *("lora", "full"),
         why="so few rows of each class move a body best in few directions",
-        source="arXiv 2303.15647; " + MEASURED,
+        source="Frontiers in Big Data 2025 (10.3389/fdata.2025.1677331)",
     ),
     Rule(
         "texts",
