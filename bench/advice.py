@@ -76,6 +76,8 @@ class Measured:
             for x, y in zip(self.runs[one], self.runs[other], strict=True)
             for a, b in zip(x["right"], y["right"], strict=True)
         ]
+        if self.runs[one] == self.runs[other]:
+            return 0.0
         if not pairs:
             score = self.score(one)
             return math.sqrt(score * (1 - score) / self.case.test_rows)
@@ -188,7 +190,7 @@ def table(found: list[Measured]) -> list[str]:
 
 def scores_table(found: list[Measured]) -> list[str]:
     """A line of Markdown for each case: what every contender has."""
-    names = [name for wave in WAVES for name in wave]
+    names = [name for wave in WAVES for name in wave if any(name in one.trained() for one in found)]
     lines = [f"| data, training rows | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for one in found:
         trained, best = one.trained(), one.best()
