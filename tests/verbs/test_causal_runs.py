@@ -19,7 +19,7 @@ from tests.texts import DAYS
 from whet import recipe as recipes
 from whet.build import predictor
 from whet.errors import ModelError, RecipeError, RunError
-from whet.verbs import session as session_module
+from whet.verbs import reloading
 from whet.verbs.train import run as run_recipe
 
 TIED = ("head", "gradual", "lp_ft")
@@ -161,7 +161,7 @@ def test_a_saved_model_of_packed_texts_is_compared_however_short_they_are(
         "method": "full",
         "training": {"steps": 2},
     }
-    monkeypatch.setattr(session_module, "RELOADED", 8)
+    monkeypatch.setattr(reloading, "RELOADED", 8)
     assert whet.train(recipe, out=tmp_path / "whole", quiet=True).test["loss"] > 0
 
     def damaged(*told: Any) -> Any:
@@ -170,7 +170,7 @@ def test_a_saved_model_of_packed_texts_is_compared_however_short_they_are(
             next(opened.model.parameters()).mul_(3.0)
         return opened
 
-    monkeypatch.setattr(session_module, "predictor", damaged)
+    monkeypatch.setattr(reloading, "predictor", damaged)
     with pytest.raises(RunError, match="the saved model answers differently"):
         whet.train(recipe, out=tmp_path / "damaged", quiet=True)
 

@@ -38,7 +38,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "one_seed": "Each was tried with one seed; another seed may change the order. --seeds 3 would tell.",
         "validation": "There are no test rows: these rows also picked the best weights, so all scores are a little too "
         "good.",
-        "finding": "{id}, 점수의 원인일 수 있음: {what}; 해 볼 것: {fix}",
+        "finding": "{id}, a likely cause of its score: {what}; try {fix}.",
         "p": ", McNemar p = {p}",
         "range": "{value} ({low} to {high})",
         "and": " and ",
@@ -62,7 +62,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "failed": "{name} 실패: {reason}.",
         "one_seed": "각각 시드 하나로만 해 보았습니다. 시드가 바뀌면 순서가 달라질 수 있으니 --seeds 3으로 확인하세요.",
         "validation": "테스트 행이 없습니다. 이 행들로 가장 좋은 가중치도 골랐으므로 모든 점수가 조금 높게 나옵니다.",
-        "finding": "{id}: {what} {fix}",
+        "finding": "{id}, 점수의 원인일 수 있음: {what}; 해 볼 것: {fix}",
         "p": ", 맥니마 검정 p = {p}",
         "range": "{value} ({low} ~ {high})",
         "and": ", ",
