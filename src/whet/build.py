@@ -42,6 +42,7 @@ from whet.model.locate import EMBEDDED
 from whet.model.parts import parts_of
 from whet.model.processors import make_room, start_from_words
 from whet.model.surgery import operate
+from whet.planning.advise import Facts
 from whet.planning.backbones import why_embedded
 from whet.planning.choose import choose_method
 from whet.planning.facts import facts_of
@@ -142,17 +143,9 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
     asked = _asked(recipe)
     loaded = operate(task.open_model(recipe.model, _quantisation(asked)), recipe.surgery)
     plain = parts_of(loaded.model, loaded.fresh)
-    facts = facts_of(
-        task_name,
-        task,
-        splits["train"],
-        columns,
-        parameters=plain.count(frozenset(plain.parameters)),
-        device="cpu" if device.type == "cpu" else "gpu",
-        memory=whole_memory(device),
-        batch=recipe.training.batch_size,
-    )
+    facts = _facts(recipe, task_name, task, splits["train"], columns, plain, device)
     method_name, method, defaults, about_method = choose_method(recipe, asked, facts)
+    decided += about_method
     values = _values(recipe, task_name, method_name, method, loaded)
     values["data"] = resolve.data_values(recipe, columns, own_sides(splits, decided), split_column(decided))
     values["training"] = resolve.training_values(recipe, defaults, task.metric)
@@ -173,18 +166,13 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
     values["task"] |= _set(catalog.settings(task))
     if "max_length" in catalog.settings(task):
         values["task"]["max_length"] = limit(loaded.processor, values["task"].get("max_length"))
-    decided += [
-        *about_method,
-        *(resolve.lengths(examples, values["task"]["max_length"]) if "max_length" in values["task"] else []),
-        *(task.told(examples) if isinstance(task, Telling) else []),
-    ]
+    if "max_length" in values["task"]:
+        decided += resolve.lengths(examples, values["task"]["max_length"])
+    decided += task.told(examples) if isinstance(task, Telling) else []
     if loaded.source == "embedded":
-        decided.append(
-            Choice("model", EMBEDDED, "inferred", why_embedded(task_name, splits["train"].columns[columns.text[0]]))
-        )
-    stages = _spared(method_name, method.stages(parts), task, parts)
-    refuse_batch_norms(model, parts, [stage.mask for stage in stages], join())
-    refuse_idle_passes(recipe.training.r_drop, task, model, parts, [stage.mask for stage in stages])
+        why = why_embedded(task_name, splits["train"].columns[columns.text[0]])
+        decided.append(Choice("model", EMBEDDED, "inferred", why))
+    stages = _stages(recipe, method_name, method, task, model, parts)
     prepared = Prepared(
         values=values,
         choices=[],
@@ -198,14 +186,42 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
         stages=stages,
         examples=examples,
         augmentation=augmentation(recipe, task_name, task, splits["train"], columns, loaded),
-        settings=Settings(
-            **{k: v for k, v in values["training"].items() if k not in ("dropout", "precision", "track")},
-            seed=recipe.seed,
-        ),
+        settings=_settings(values["training"], recipe.seed),
         device=device,
         arithmetic=Arithmetic(),
     )
     return prepared, decided
+
+
+def _facts(
+    recipe: Recipe, name: str, task: Task, rows: Rows, columns: Columns, plain: Parts, device: torch.device
+) -> Facts:
+    """What the choice of a method goes by."""
+    return facts_of(
+        name,
+        task,
+        rows,
+        columns,
+        parameters=plain.count(frozenset(plain.parameters)),
+        device="cpu" if device.type == "cpu" else "gpu",
+        memory=whole_memory(device),
+        batch=recipe.training.batch_size,
+    )
+
+
+def _settings(training: Mapping[str, Any], seed: int) -> Settings:
+    """What of the training section is the engine's."""
+    others = ("dropout", "precision", "track")
+    return Settings(**{key: value for key, value in training.items() if key not in others}, seed=seed)
+
+
+def _stages(recipe: Recipe, name: str, method: Method, task: Task, model: nn.Module, parts: Parts) -> list[Stage]:
+    """The stages of the run; raises RecipeError where they cannot do what the recipe says."""
+    stages = _spared(name, method.stages(parts), task, parts)
+    masks = [stage.mask for stage in stages]
+    refuse_batch_norms(model, parts, masks, join())
+    refuse_idle_passes(recipe.training.r_drop, task, model, parts, masks)
+    return stages
 
 
 def _values(recipe: Recipe, task: str, name: str, method: Method, loaded: Loaded) -> dict[str, Any]:

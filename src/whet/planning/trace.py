@@ -278,7 +278,7 @@ def trace(model: nn.Module, step: Step) -> Traced:
                 hook.remove()
     if step.micro_batches > 1:
         for name in ("flops", "frozen_flops", "operations", "moved"):
-            setattr(recorder.traced, name, getattr(recorder.traced, name) / 2)
+            setattr(recorder.traced, name, vars(recorder.traced)[name] / 2)
     return recorder.traced
 
 
