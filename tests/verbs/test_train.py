@@ -172,3 +172,17 @@ def test_a_stored_recipe_of_a_folder_with_its_own_sides_runs_again(recipe: dict[
     first = whet.train(recipe, out=tmp_path / "one", quiet=True)
     second = whet.train(tmp_path / "one" / "recipe.yaml", out=tmp_path / "two", quiet=True)
     assert first.test == second.test
+
+
+def test_a_stored_recipe_of_rows_that_say_who_trains_runs_again(recipe: dict[str, Any], tmp_path: Path) -> None:
+    sides = ["train"] * 80 + ["dev"] * 20 + ["test"] * 20
+    cells = [[text, label, side] for (text, label), side in zip(sentences(120), sides, strict=True)]
+    recipe["data"] = {"train": str(write_csv(tmp_path / "rows.csv", ["text", "label", "split"], cells))}
+    recipe["task"] = {"label_smoothing": 0.1}
+    first = whet.train(recipe, out=tmp_path / "one", quiet=True)
+    text = (tmp_path / "one" / "recipe.yaml").read_text()
+    assert "split: split  # its values say who trains: 80 train, 20 validation, 20 test" in text
+    assert "_share" not in text
+    second = whet.train(tmp_path / "one" / "recipe.yaml", out=tmp_path / "two", quiet=True)
+    assert first.test == second.test
+    assert yaml.safe_load(text) == yaml.safe_load((tmp_path / "two" / "recipe.yaml").read_text())
