@@ -142,7 +142,7 @@ GROUNDS = (
     _speech("wav2vec2", sounds.wave_model, _NO_TOKENS),
     _speech("whisper", sounds.whisper_model, _TIED | {"prompt": "hears with one part and writes with another"}),
 )
-"""On which every method is tried."""
+"""Of each task the first is where every method trains; the others are for some, and for the table of who is refused."""
 
 KIN = (
     _sequences("marian", _TIED),

@@ -22,9 +22,11 @@ SOME = ("full", "last_blocks", "lora")
 FIRST = {ground.task: ground for ground in reversed(GROUNDS)}
 """Of each task the first model."""
 
+OTHERS = [ground for ground in (*GROUNDS, *KIN) if ground not in FIRST.values()]
+
 MEETINGS = [
-    *((ground, name) for ground in GROUNDS for name in catalog.names("method")),
-    *((ground, name) for ground in KIN for name in SOME),
+    *((ground, name) for ground in FIRST.values() for name in catalog.names("method")),
+    *((ground, name) for ground in OTHERS for name in SOME),
 ]
 
 

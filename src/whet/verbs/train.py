@@ -64,7 +64,8 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Run:
     """Execute a recipe and show what happens on the console."""
     with console.status("reading data and model"):
         session = Session.start(recipe, out)
-        session.foresee()
+        if not console.quiet:
+            session.foresee()
     terminal.decisions(console, _told(session.choices))
     terminal.findings(console, session.findings)
     terminal.illustration(console, session.illustration)
