@@ -204,7 +204,7 @@ TABLE: tuple[Rule, ...] = (
         lambda facts: facts.reads_files and facts.near,
         *("head", "last_blocks"),
         why="what the frozen body returns tells the classes apart already; training it too would bend what it knows",
-        source="Kumar et al. 2022 (arXiv 2202.10054); " + MEASURED,
+        source="Kumar et al. 2022 (arXiv 2202.10054)",
     ),
     Rule(
         "pictures or sounds",
