@@ -254,6 +254,8 @@ def _lowest(adapters: dict[str, Cell]) -> str:
     if "prompt" not in means or len(means) < 2:
         return "not measured"
     lowest = min(means, key=lambda method: means[method])
+    if min(len(cell.runs) for cell in adapters.values()) < 2:
+        return f"one seed says nothing of it (lowest: `{lowest}`)"
     return (
         "holds on the mean"
         if lowest == "prompt"
