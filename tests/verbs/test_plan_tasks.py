@@ -21,6 +21,12 @@ def tags(folder: Path, tiny_model: Path, tiny_decoder: Path) -> dict[str, Any]:
     return {"data": str(path), "model": str(tiny_model), "task": "token_classification"}
 
 
+def texts(folder: Path, tiny_model: Path, tiny_decoder: Path) -> dict[str, Any]:
+    path = folder / "texts.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text, _ in sentences(60)))
+    return {"data": str(path), "model": str(tiny_decoder), "task": "causal_lm"}
+
+
 def prompts(folder: Path, tiny_model: Path, tiny_decoder: Path) -> dict[str, Any]:
     path = folder / "prompts.jsonl"
     path.write_text("\n".join(json.dumps({"prompt": t, "completion": label}) for t, label in sentences(40)))
@@ -43,7 +49,7 @@ def speech(folder: Path, tiny_model: Path, tiny_decoder: Path) -> dict[str, Any]
     return {"data": str(table), "model": str(sounds.speaking_model(folder / "model"))}
 
 
-@pytest.mark.parametrize("made", [tags, prompts, pictures, tones, speech])
+@pytest.mark.parametrize("made", [tags, texts, prompts, pictures, tones, speech])
 def test_every_task_is_planned(
     made: Callable[[Path, Path, Path], dict[str, Any]], tmp_path: Path, tiny_model: Path, tiny_decoder: Path
 ) -> None:
@@ -53,4 +59,4 @@ def test_every_task_is_planned(
         assert planned.fit.memory.activations > 0
         assert planned.fit.memory.total > planned.fit.memory.runtime
         assert not planned.estimated
-    assert (found.methods[0].fit.memory.logits > 1000) is (made is prompts)
+    assert (found.methods[0].fit.memory.logits > 1000) is (made in (texts, prompts))
