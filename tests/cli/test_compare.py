@@ -36,3 +36,4 @@ def test_mistakes_of_compare(whet: Whet, reviews: Path) -> None:
     assert_told(whet("compare", reviews, "--rates", "fast"), "--rates: 'fast' are no numbers")
     assert_told(whet("compare", reviews, "--budget", "soon"), "--budget: 'soon'")
     assert_told(whet("compare", "--resume", "absent"), "absent")
+    assert_told(whet("compare", "--resume", "c", "--seeds", 3, "--budget", "20m"), "--seeds", "--budget")

@@ -51,6 +51,9 @@ def test_mistakes_are_told_before_anything_is_read(whet: Whet, folder: Path) -> 
     assert_told(whet("tune", "absent.csv", "--jobs", 0, "--trials", -1), "jobs: 0", "trials: -1")
     assert_told(whet("tune", "a.csv", "--resume", "t"), "--resume", "leave the data")
     assert_told(whet("tune", "--resume", "absent"), "absent holds no search")
+    idle = whet("tune", "--resume", "t", "--method", "lora", "--jobs", 2, "--lr-find")
+    assert_told(idle, "--method", "--jobs", "--lr-find", "what was begun")
+    assert_told(whet("tune", "absent.csv", "--lr-find", "--trials", 3, "--space", "x=1,2"), "--trials", "--space")
 
 
 def test_a_finding_is_printed_before_the_run_and_explained(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whet.cli.options import Source, Task, plain_recipe
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -13,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def advise(
-    source: Annotated[str, typer.Argument(help="A data file, a folder, hub:owner/name, or a recipe (.yaml).")],
+    source: Source,
     model: Annotated[
         str | None, typer.Option(help="A folder or a name on a model hub; without it some are suggested.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Kind of problem; inferred if not named.")] = None,
+    task: Task = None,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Plan for a time such as 20m: times a few steps of candidates.")
     ] = None,
@@ -38,11 +40,7 @@ def advise(
 
     from whet import recipe as recipes
 
-    raw = recipes.plain(source)
-    for key, value in (("model", model), ("task", task)):
-        if value is not None and value != recipes.name_of(raw.get(key)):
-            raw[key] = value
-    recipes.assign(raw, assignments or [])
+    raw = plain_recipe(source, assignments, model, task)
     recipes.parse(raw)
 
     # Only a recipe without a mistake is worth the seconds that torch takes to load.

@@ -1,18 +1,21 @@
 """whet compare"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from whet.cli.options import Assignments, MaybeSource, Quiet, Task, plain_recipe, refuse_idle
+
+if TYPE_CHECKING:
+    from whet.verbs.compare import Compared
 
 OWN = "own"
 """Stands for each method's own learning rate."""
 
 
 def compare(  # noqa: PLR0913  # an option each
-    source: Annotated[
-        str | None, typer.Argument(help="A data file, a folder, hub:owner/name, or a recipe (.yaml).")
-    ] = None,
+    source: MaybeSource = None,
     methods: Annotated[
         str | None, typer.Option("--methods", "--method", help="Such as full,lora,head; the usual ones if not named.")
     ] = None,
@@ -27,13 +30,11 @@ def compare(  # noqa: PLR0913  # an option each
         str | None, typer.Option(help="What each gets, 375steps or 3epochs, or what all get together, 20m.")
     ] = None,
     exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Drop nobody on the way.")] = False,
-    task: Annotated[str | None, typer.Option(help="Kind of problem; inferred if not named.")] = None,
+    task: Task = None,
     out: Annotated[Path | None, typer.Option(help="The folder; one below runs/ if not named.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any value of the recipe, as training.epochs=5.")
-    ] = None,
+    assignments: Assignments = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the comparison as JSON; progress goes to stderr.")
     ] = False,
@@ -43,27 +44,25 @@ def compare(  # noqa: PLR0913  # an option each
     All get the same budget and the same rows. Whoever falls behind clearly is dropped on the way; the others are
     measured once on the test rows, beside baselines, and the verdict says whether the best leads by more than noise.
     """
-    from dataclasses import asdict
-
     from rich.console import Console
 
-    from whet import recipe as recipes
     from whet.errors import RecipeError
 
     if (source is None) == (resume is None):
         raise RecipeError("name a data file or a recipe to compare on, or a folder to go on with: --resume FOLDER")
     console = Console(stderr=as_json, quiet=quiet)
-    raw = recipes.plain(source or "")
-    if task is not None and task != recipes.name_of(raw.get("task")):
-        raw["task"] = task
-    recipes.assign(raw, assignments or [])
     learning_rates = _numbers(rates)
-    if source is not None:
+    if source is None:
+        idle: dict[str, object] = {"--methods": methods, "--models": models, "--rates": rates, "--seeds": seeds != 1}
+        idle |= {"--budget": budget, "--exhaustive": exhaustive, "--task": task, "--out": out, "--set": assignments}
+        refuse_idle("--resume: goes on with what was begun", idle)
+        raw: dict[str, Any] = {}
+    else:
         # Mistakes are told before the seconds that torch takes to load.
         from whet.verbs.comparing.candidates import Asked, budget_of, entrants
 
+        raw = plain_recipe(source, assignments, None, task)
         entrants(Asked(raw, _names(methods), _names(models), learning_rates, seeds, budget_of(budget), exhaustive))
-    from whet.cli.output import print_json
     from whet.verbs import compare as verb
 
     if resume is not None:
@@ -72,7 +71,16 @@ def compare(  # noqa: PLR0913  # an option each
         asked = verb.ask(raw, _names(methods), _names(models), learning_rates, seeds, budget, exhaustive)
         compared = verb.run(asked, out, console)
     if as_json:
-        print_json({"folder": str(compared.folder), **asdict(compared.comparison)})
+        print_comparison(compared)
+
+
+def print_comparison(compared: "Compared") -> None:
+    """Print a comparison as JSON."""
+    from dataclasses import asdict
+
+    from whet.cli.output import print_json
+
+    print_json({"folder": str(compared.folder), **asdict(compared.comparison)})
 
 
 def _names(given: str | None) -> list[str]:

@@ -1,25 +1,25 @@
 """whet plan"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
+from whet.cli.options import Assignments, MaybeSource, Model, Task, plain_recipe, refuse_idle
+
+Config: TypeAlias = Annotated[
+    Path | None, typer.Option(help="A model's config.json, or its folder, instead of data: no weights are needed.")
+]
+
 
 def plan(  # noqa: PLR0913  # an option each
-    source: Annotated[
-        str | None, typer.Argument(help="A data file, a folder, hub:owner/name, or a recipe (.yaml).")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A folder or a name on a model hub; the embedded MiniLM if not named.")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="Kind of problem; inferred if not named.")] = None,
+    source: MaybeSource = None,
+    model: Model = None,
+    task: Task = None,
     method: Annotated[
         list[str] | None, typer.Option(help="A method to look at; may be given several times. All if not named.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A model's config.json, or its folder, instead of data: no weights are needed.")
-    ] = None,
+    config: Config = None,
     memory: Annotated[
         str | None, typer.Option(help="Memory of another machine, such as 48GB; this one's if not named.")
     ] = None,
@@ -30,9 +30,7 @@ def plan(  # noqa: PLR0913  # an option each
         bool, typer.Option("--measure", help="Take a few steps with each method, each in a process of its own.")
     ] = False,
     terms: Annotated[bool, typer.Option("--terms", help="Show what the memory of each method is made of.")] = False,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any value of the recipe, as training.epochs=5.")
-    ] = None,
+    assignments: Assignments = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Tell what each method would need: how much trains, memory, time, disk, and whether it fits.
@@ -42,15 +40,13 @@ def plan(  # noqa: PLR0913  # an option each
     from rich.console import Console
 
     from whet import recipe as recipes
-    from whet.errors import RecipeError
 
     raw = None
     if source is not None:
-        raw = recipes.plain(source)
-        recipes.assign(raw, assignments or [])
+        raw = plain_recipe(source, assignments, model, task)
         recipes.parse(raw)
-    elif assignments:
-        raise RecipeError("--set: sets values of a recipe; name a data file or a recipe")
+    else:
+        refuse_idle("there is no recipe beside --config", {"--set": assignments, "--model": model})
 
     # Only what makes sense is worth the seconds that torch takes to load.
     from whet.cli.output import print_json

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from whet.cli.options import Quiet
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="A run folder, several of them, or the folder of a comparison.")],
@@ -14,7 +16,7 @@ def report(
         bool, typer.Option("--terminal", help="Print the report here instead of writing a page.")
     ] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict and the file as JSON.")] = False,
 ) -> None:
     """Write one self-contained page about a run or a comparison: verdict, curves, mistakes, decisions, costs."""

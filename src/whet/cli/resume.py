@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from whet.cli.options import Quiet
+
 
 def resume(
     run: Annotated[Path, typer.Argument(help="The folder of the run or the comparison.")],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as JSON; progress goes to stderr.")
     ] = False,
@@ -17,10 +19,9 @@ def resume(
 
     It takes up the last whole checkpoint; on a CPU the result is the very one of an uninterrupted run.
     """
-    from dataclasses import asdict
-
     from rich.console import Console
 
+    from whet.cli.compare import print_comparison
     from whet.cli.output import print_json
     from whet.verbs import compare
     from whet.verbs import resume as verb
@@ -29,7 +30,7 @@ def resume(
     if compare.is_comparison(run):
         compared = compare.go_on(run, console)
         if as_json:
-            print_json({"folder": str(compared.folder), **asdict(compared.comparison)})
+            print_comparison(compared)
         return
     finished = verb.run(run, console)
     if as_json:

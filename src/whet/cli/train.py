@@ -5,22 +5,20 @@ from typing import Annotated
 
 import typer
 
+from whet.cli.options import Assignments, Method, Model, Quiet, Source, Task, plain_recipe
+
 
 def train(
-    source: Annotated[str, typer.Argument(help="A data file, a folder, hub:owner/name, or a recipe (.yaml).")],
-    model: Annotated[
-        str | None, typer.Option(help="A folder or a name on a model hub; the embedded MiniLM if not named.")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="Kind of problem; inferred if not named.")] = None,
-    method: Annotated[str | None, typer.Option(help="Way to fine-tune; see 'whet methods'.")] = None,
+    source: Source,
+    model: Model = None,
+    task: Task = None,
+    method: Method = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; one below runs/ if not named.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any value of the recipe, as training.epochs=5.")
-    ] = None,
+    assignments: Assignments = None,
     track: Annotated[
         list[str] | None, typer.Option(help="Who else is told: tensorboard, mlflow or wandb; may be repeated.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as JSON; progress goes to stderr.")
     ] = False,
@@ -34,13 +32,9 @@ def train(
 
     from whet import recipe as recipes
 
-    raw = recipes.plain(source)
-    for key, value in (("model", model), ("task", task), ("method", method)):
-        if value is not None and value != recipes.name_of(raw.get(key)):
-            raw[key] = value
+    raw = plain_recipe(source, assignments, model, task, method)
     if track:
         recipes.put(raw, ["training", "track"], track)
-    recipes.assign(raw, assignments or [])
     recipe = recipes.parse(raw)
 
     # Only a recipe without a mistake is worth the seconds that torch takes to load.

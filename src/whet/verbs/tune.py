@@ -162,7 +162,11 @@ def run_on(folder: Path, console: Console, *, trials: int | None = None, timeout
     refuse_without_optuna()
     tuning = files.read(folder)
     plan, limit = tuning.plan, seconds_of(timeout)
-    plan = replace(plan, trials=trials or plan.trials, timeout=None if limit is None else tuning.seconds + limit)
+    plan = replace(
+        plan,
+        trials=plan.trials if trials is None else trials,
+        timeout=None if limit is None else tuning.seconds + limit,
+    )
     if tuning.tested and len(tuning.trials) >= plan.trials:
         raise RunFolderError(
             f"{folder} has finished with {len(tuning.trials)} trials; its best run is {folder / files.BEST}. For more, "
