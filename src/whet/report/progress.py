@@ -9,10 +9,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +32,7 @@ from whet.events import (
     Stored,
     Storing,
 )
+from whet.report.live import LiveBar
 from whet.report.writing import count, duration, plain, score, share, size
 
 SCORES = 2
@@ -118,7 +117,7 @@ class _State:
         return f"{count(self.work.value / seconds)} {self.unit}" if seconds > 0 else f"? {self.unit}"
 
 
-class Progress:
+class Progress(LiveBar):
     """Shows the events of a run as they come: a live bar in a terminal, plain lines in a file.
 
     Use it as ``with Progress(console) as progress: ...; progress.show(event)``. The bar goes away at the end of the
@@ -127,23 +126,10 @@ class Progress:
     """
 
     def __init__(self, console: Console, metric: str = "", clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
         self._metric = metric
         self._clock = clock
         self._state: _State | None = None
-        self._is_live = console.is_terminal and not console.is_dumb_terminal
-        self._live = Live(get_renderable=self._bar, console=console, refresh_per_second=5, transient=True)
-
-    def __enter__(self) -> Progress:
-        if self._is_live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._is_live:
-            self._live.stop()
+        super().__init__(console)
 
     def show(self, event: Event) -> None:  # noqa: C901  # a case for each event
         """Show one event."""

@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from rich.console import Console, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from whet.events import Event, Step, Storing
+from whet.report.live import LiveBar
 from whet.report.writing import duration, plain
 
 
-class Race:
+class Race(LiveBar):
     """Shows whose turn it is, how far the round is, and how long it will take. Use it as ``with Race(console)``."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
         self._clock = clock
         self._name = ""
         self._round = (0, 0)
@@ -31,19 +29,7 @@ class Race:
         self._seconds: dict[str, float] = {}
         """Of a step of each candidate."""
         self._since = self._begun = clock()
-        self._is_live = console.is_terminal and not console.is_dumb_terminal
-        self._live = Live(get_renderable=self._bar, console=console, refresh_per_second=5, transient=True)
-
-    def __enter__(self) -> Race:
-        if self._is_live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._is_live:
-            self._live.stop()
+        super().__init__(console)
 
     def round(self, turns: Sequence[tuple[str, int]], number: int, of: int) -> None:
         """A round begins: these runs take so many steps each."""

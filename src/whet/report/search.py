@@ -9,14 +9,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from whet.report.live import LiveBar
 from whet.report.naming import ROW_SHARES
 from whet.report.writing import duration, plain, score
 from whet.run import tuning as files
@@ -28,31 +27,18 @@ BAR = 24
 """Characters of the longest bar of importance."""
 
 
-class SearchProgress:
+class SearchProgress(LiveBar):
     """Shows a search as it goes: a live bar in a terminal, a line for each trial that has ended in a file too.
 
     Use it as ``with SearchProgress(console, tuning) as progress: ...``.
     """
 
     def __init__(self, console: Console, tuning: Tuning, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
         self._tuning = tuning
         self._clock = clock
         self._since = clock() - tuning.seconds
         self._running: dict[int, float] = {}
-        self._is_live = console.is_terminal and not console.is_dumb_terminal
-        self._live = Live(get_renderable=self._bar, console=console, refresh_per_second=5, transient=True)
-
-    def __enter__(self) -> SearchProgress:
-        if self._is_live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._is_live:
-            self._live.stop()
+        super().__init__(console)
 
     def began(self, number: int) -> None:
         """A trial runs."""
