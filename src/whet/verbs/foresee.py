@@ -47,7 +47,8 @@ class Forecast:
         free = f"{size(self.room)} are free" if self.fit.fits else f"but only {size(self.room)} are free"
         choices = [Choice("memory", size(self.fit.memory.total), "inferred", f"predicted: {told}; {free}")]
         if self.duration is not None:
-            each = f"predicted, roughly: {duration(self.duration.step)} a step, an epoch takes {duration(self.duration.epoch)}"
+            step, epoch = duration(self.duration.step), duration(self.duration.epoch)
+            each = f"predicted, roughly: {step} a step, an epoch takes {epoch}"
             choices.append(Choice("time", duration(self.duration.total), "inferred", each))
         return choices
 
