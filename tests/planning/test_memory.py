@@ -5,7 +5,7 @@ import pytest
 
 from whet.planning.fit import Fit, settle
 from whet.planning.memory import Held, Memory, as_measured, highest, rule_of_thumb
-from whet.planning.time import Line, Pace, duration, step_line
+from whet.planning.time import Line, duration
 from whet.planning.trace import Kind, Traced
 
 HELD = Held(weights=1000, trained=100, moments=2, runtime=50, cache=7, data=3, several_evaluations=False)
@@ -130,10 +130,3 @@ def test_a_line_goes_through_what_was_measured() -> None:
 def test_a_run_lasts_as_long_as_its_parts() -> None:
     lasts = duration([10, 30], steps=6, step=Line(1.0, 0.1), once=5.0, evaluation=2.0, evaluations=4)
     assert (lasts.step, lasts.epoch, lasts.evaluations, lasts.total) == pytest.approx((3.0, 8.0, 8.0, 31.0))
-
-
-def test_a_step_takes_operations_bytes_and_products() -> None:
-    step = Traced(flops=1e9, operations=100, moved=10**8)
-    line = step_line(step, 50, trained=1000, pace=Pace(1e10, 1e10, 1e-3))
-    assert line.fixed == pytest.approx(0.1 + 28 * 1000 / 1e10)
-    assert line.of(50) - line.fixed == pytest.approx(0.01 + 0.1)

@@ -4,6 +4,7 @@ Knows no model and no file; it sees texts, targets and the metrics they are scor
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,16 @@ from sklearn.preprocessing import StandardScaler
 from whet import metrics
 from whet.core import Problem, Scores
 
+Answering = Callable[[Any], np.ndarray]
+
 WORDS = r"\w+|[^\w\s]"
 """Punctuation counts as a word: in short texts it tells much, and it keeps a vocabulary from being empty."""
 
 LONGEST_TEXT = 2000
 """Characters of a row that TF-IDF reads; bounds its time on long documents."""
+
+AT_ONCE = 4096
+"""Test rows whose TF-IDF is held at once; bounds memory where they are many."""
 
 
 def baselines(
@@ -77,7 +83,7 @@ def of_features(
         targets = train_targets if learned is None else train_targets[learned]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            answers["features"] = _linear(problem, train, targets, test, classes, strength=0.1)
+            answers["features"] = _linear(problem, train, targets, classes, strength=0.1)(test)
     return {name: _score(problem, answer, test_targets) for name, answer in answers.items()}
 
 
@@ -105,33 +111,33 @@ def _tfidf(
             train = features.fit_transform([text[:LONGEST_TEXT] for text in train_texts])
         except ValueError:  # scikit-learn's word for an empty vocabulary
             return None
-        test = features.transform([text[:LONGEST_TEXT] for text in test_texts])
-        return _linear(problem, train, train_targets, test, classes, strength=3.0)
+        answering = _linear(problem, train, train_targets, classes, strength=3.0)
+        parts = (test_texts[first : first + AT_ONCE] for first in range(0, len(test_texts), AT_ONCE))
+        return np.concatenate([answering(features.transform([text[:LONGEST_TEXT] for text in part])) for part in parts])
 
 
-def _linear(
-    problem: Problem, train: Any, targets: np.ndarray, test: Any, classes: int, *, strength: float
-) -> np.ndarray:
-    """(N, C) probabilities or (N,) values of a linear model; a higher ``strength`` fits classes closer."""
+def _linear(problem: Problem, train: Any, targets: np.ndarray, classes: int, *, strength: float) -> Answering:
+    """What answers rows (N, features) with (N, C) probabilities or (N,) values; ``strength`` fits classes closer."""
     if problem == "single_label":
-        return _probabilities(train, targets, test, classes, strength)
+        return _classifier(train, targets, classes, strength)
     if problem == "multi_label":
-        flags = targets.T.astype(int)
-        return np.stack([_probabilities(train, flag, test, 2, strength)[:, 1] for flag in flags], axis=1)
-    values: np.ndarray = Ridge(alpha=1.0).fit(train, targets).predict(test)
-    return values
+        flags = [_classifier(train, flag, 2, strength) for flag in targets.T.astype(int)]
+        return lambda rows: np.stack([answering(rows)[:, 1] for answering in flags], axis=1)
+    model = Ridge(alpha=1.0).fit(train, targets)
+    return lambda rows: np.asarray(model.predict(rows))
 
 
-def _probabilities(train: Any, targets: np.ndarray, test: Any, classes: int, strength: float) -> np.ndarray:
-    """(N, C) probabilities for (N, features) rows; a class that never occurs has none."""
+def _classifier(train: Any, targets: np.ndarray, classes: int, strength: float) -> Answering:
+    """What answers with (N, C) probabilities; a class that never occurs has none."""
     occurring = np.unique(targets)
-    probabilities = np.zeros((test.shape[0], classes))
-    if len(occurring) == 1:
-        probabilities[:, occurring] = 1.0
-    else:
-        model = LogisticRegression(C=strength, max_iter=200).fit(train, targets)
-        probabilities[:, occurring] = model.predict_proba(test)
-    return probabilities
+    model = LogisticRegression(C=strength, max_iter=200).fit(train, targets) if len(occurring) > 1 else None
+
+    def answer(rows: Any) -> np.ndarray:
+        probabilities = np.zeros((rows.shape[0], classes))
+        probabilities[:, occurring] = 1.0 if model is None else model.predict_proba(rows)
+        return probabilities
+
+    return answer
 
 
 def _features(rows: int) -> FeatureUnion:

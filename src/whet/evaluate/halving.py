@@ -30,6 +30,8 @@ class Gap:
     """Standard error of that difference."""
     score: float = 0.0
     """How far its metric is below the highest of all."""
+    score_error: float = 0.0
+    """Standard error of that."""
     measure: str = "loss"
     """In which it is behind."""
 
@@ -60,9 +62,9 @@ def decide(gaps: Mapping[str, Gap], most: int | None = None) -> Decision:
     """Drop the slowest learners.
 
     ``gaps`` holds every candidate; the leader has a gap of 0. Candidates are ranked by how far they are behind. The
-    first ``KEPT`` of them, rounded up, go on. So does everyone who is behind the leader by one standard error of the
-    paired difference or less, and whoever has the highest metric: such a one may well be ahead. Where there is time for
-    ``most`` candidates only, the rest of those stays behind after all.
+    first ``KEPT`` of them, rounded up, go on. So does everyone who is behind by one standard error of the paired
+    difference or less, in what leads or in the metric: such a one may well be ahead. Where there is time for ``most``
+    candidates only, the rest of those stays behind after all.
     """
     ranked = sorted(gaps, key=lambda name: gaps[name].behind)
     sure = math.ceil(KEPT * len(ranked))
@@ -73,7 +75,7 @@ def decide(gaps: Mapping[str, Gap], most: int | None = None) -> Decision:
 
 def in_doubt(gap: Gap) -> bool:
     """Whether a candidate may well be ahead of the leader."""
-    return gap.behind <= gap.error or gap.score <= 0
+    return gap.behind <= gap.error or gap.score <= gap.score_error
 
 
 def rounds(candidates: int, steps: int, at: Sequence[int]) -> list[tuple[int, int]]:

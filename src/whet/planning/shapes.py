@@ -141,6 +141,8 @@ class Attached:
     """Frozen modules whose outputs can be stored; none where something trains before the first block ends."""
     whole: bool
     """Whether all blocks are among them."""
+    stages: tuple[tuple[float, float], ...]
+    """Of each stage its share of the run, and the share of the blocks that are frozen from the bottom on."""
 
 
 def attach(method: Method, plain: PreTrainedModel, parts: Parts, dropout: float | None = None) -> Attached:
@@ -164,7 +166,9 @@ def attach(method: Method, plain: PreTrainedModel, parts: Parts, dropout: float 
         names = [*own.stem, *after, *(name for block in own.blocks[:depth] for name in block)]
         hidden = tuple(name for name in names if name in modules and not own.under([name]) & stage.mask)
     every = frozenset[str]().union(*(one.mask for one in stages))
-    return Attached(model, own, stage, every, cost, hidden, depth == len(own.blocks))
+    blocks = max(1, len(own.blocks))
+    shares = tuple((one.share, frozen_depth(own, one.mask) / blocks) for one in stages)
+    return Attached(model, own, stage, every, cost, hidden, depth == len(own.blocks), shares)
 
 
 def shorter(plain: PreTrainedModel, blocks: int) -> PreTrainedModel | None:

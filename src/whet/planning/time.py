@@ -1,11 +1,8 @@
 """Seconds of a run: of a step, of an epoch, and of all, by what was counted and how fast a machine is. Pure.
 
-A step over tokens n takes
-
-    seconds = operations * overhead + bytes / bandwidth + flops / speed
-
-of which the first is the same for every batch and the others grow with n. What a step of a frozen beginning takes is
-paid once for each row where its outputs are stored.
+Of what a step takes (see ``pace.py``) the time of operations is the same for every batch, and that of bytes and
+products grows with its tokens. What a step of a frozen beginning takes is paid once for each row where its outputs are
+stored.
 """
 
 from __future__ import annotations
@@ -13,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from whet.planning.pace import Effort, Pace
 
 if TYPE_CHECKING:
     from whet.planning.trace import Traced
@@ -22,15 +21,27 @@ UPDATE = 28
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast a machine is."""
+class Load:
+    """What batches have to do, by their tokens."""
 
-    speed: float
-    """Floating-point operations per second of products of matrices."""
-    bandwidth: float = 2.5e10
-    """Bytes per second that simple operations read and write."""
-    overhead: float = 1.2e-5
-    """Seconds that an operation takes however little it does."""
+    fixed: Effort
+    each: Effort
+    """For a token."""
+
+    @classmethod
+    def of(cls, traced: Traced, tokens: int, passes: int = 1, trained: int = 0) -> Load:
+        """As a pass over so many tokens was traced, of which a step takes some and changes ``trained`` numbers."""
+        fixed = Effort(traced.operations * passes, UPDATE * trained)
+        return cls(fixed, Effort(0.0, traced.moved, traced.flops).times(1 / max(1, tokens)))
+
+    def over(self, tokens: float) -> Effort:
+        """Of a batch of so many tokens."""
+        more = self.each.times(tokens)
+        return Effort(self.fixed.operations, self.fixed.moved + more.moved, more.flops)
+
+    def line(self, pace: Pace) -> Line:
+        """In seconds."""
+        return Line(pace.seconds(self.fixed), pace.seconds(self.each))
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,10 @@ class Line:
     def of(self, tokens: float) -> float:
         """Of a batch of so many tokens, padding included."""
         return self.fixed + self.each * tokens
+
+    def times(self, factor: float) -> Line:
+        """So many times as long."""
+        return Line(self.fixed * factor, self.each * factor)
 
     @classmethod
     def through(cls, first: tuple[float, float], second: tuple[float, float]) -> Line:
@@ -66,15 +81,17 @@ class Duration:
     """Of all epochs, with evaluations, and with what is computed once."""
 
 
-def step_line(traced: Traced, tokens: int, trained: int, pace: Pace) -> Line:
-    """What a traced step over so many tokens says of the steps over others."""
-    fixed = traced.operations * pace.overhead + UPDATE * trained / pace.bandwidth
-    return Line(fixed, (traced.moved / pace.bandwidth + traced.flops / pace.speed) / tokens)
+def beside_heaviest(stages: Sequence[tuple[float, float]], *, stored: bool) -> float:
+    """Seconds of a step on the average of all stages over those of a step of the stage that trains most.
 
-
-def reading_line(flops: float, tokens: int, pace: Pace) -> Line:
-    """The same of passes without gradients."""
-    return Line(0.0, flops / pace.speed / tokens)
+    ``stages`` are shares of the run, and of the blocks that are frozen from the bottom on. A gradient takes two forward
+    passes of what trains; what is frozen is passed, or read where outputs are ``stored``.
+    """
+    if len(stages) == 1:
+        return 1.0
+    work = [(1 - frozen if stored else 1) + 2 * (1 - frozen) for _, frozen in stages]
+    mean = sum(share * one for (share, _), one in zip(stages, work, strict=True)) / sum(share for share, _ in stages)
+    return mean / max(work)
 
 
 def duration(

@@ -12,20 +12,23 @@ import torch
 
 from whet.build import Prepared
 from whet.core import Choice
-from whet.engine.arithmetic import measured
+from whet.engine.arithmetic import Arithmetic
 from whet.engine.cache import cache_folder
 from whet.engine.device import free_memory, tokens_at_once
 from whet.events import Evaluated, Event, Started, Step, Stored
 from whet.model.parts import parts_of
 from whet.planning.fit import Fit, settle
+from whet.planning.pace import Effort, Took, learn
 from whet.planning.shapes import writes_tokens
-from whet.planning.time import Duration, Pace
+from whet.planning.time import Duration
 from whet.planning.work import of_examples
 from whet.report.writing import duration, size
-from whet.verbs.look import Asked, Look, Machine
+from whet.verbs.look import Asked, Look, Machine, arithmetic_key, pace_here
 
 FIRST = 0.05
 """Share of the steps after which the time is told anew."""
+LEARNT = 20
+"""Steps from which on a run tells how fast this machine is."""
 FEWEST = 3
 """Steps that it takes at least to tell it: the first one takes longer than others."""
 
@@ -39,6 +42,8 @@ class Forecast:
     """None where nobody knows how fast the device is."""
     room: int
     """Bytes that were free."""
+    step: Effort | None = None
+    """What a step has to do, where all of them have the same to do, on a CPU."""
 
     def choices(self) -> list[Choice]:
         """The same beside the decisions that were taken."""
@@ -76,10 +81,7 @@ def _foreseen(prepared: Prepared) -> Forecast:
     writes = writes_tokens(task.problem, parts.family)
     at_once = tokens_at_once(prepared.device)
     work = of_examples(task, prepared.examples, settings.batch_size, settings.seed, at_once, writes)
-    pace = None
-    if prepared.device.type == "cpu":
-        speeds = measured(cache_folder())
-        pace = Pace(speeds.bf16 if prepared.arithmetic.precision == "bf16" else speeds.fp32_speed)
+    pace = pace_here(prepared.arithmetic) if prepared.device.type == "cpu" else None
     machine = Machine("here", free_memory(prepared.device), prepared.device, prepared.arithmetic, pace)
     asked = Asked(
         name=loaded.name,
@@ -99,7 +101,9 @@ def _foreseen(prepared: Prepared) -> Forecast:
     room = machine.room + look.least
     wanted = (training.get("micro_batch_size"), bool(training.get("gradient_checkpointing")))
     fit = settle(look.memory, room, work.batch_size, asked=wanted, least=look.least)
-    return Forecast(fit, look.duration(fit), machine.room)
+    # A run of several stages would teach what none of them takes.
+    step = look.step(fit) if pace is not None and len(prepared.stages) == 1 else None
+    return Forecast(fit, look.duration(fit), machine.room, step)
 
 
 class Clock:
@@ -129,6 +133,13 @@ class Clock:
                     self.refined = self._total()
             case _:
                 pass
+
+    def learn(self, arithmetic: Arithmetic) -> None:
+        """Remember what steps took, for the next run that is foreseen."""
+        step = None if self._forecast is None else self._forecast.step
+        if step is not None and len(self._done) >= LEARNT:
+            took = Took(step.operations, step.moved, step.flops, _usual(self._done[1:]))
+            learn(cache_folder(), arithmetic_key(arithmetic), took)
 
     def _total(self) -> float:
         first, *others = self._done

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from whet import recipe as recipes
 from whet.core import Parts
-from whet.engine.arithmetic import Arithmetic
+from whet.engine.arithmetic import Arithmetic, measured
 from whet.engine.cache import WORTHWHILE, cache_folder, cache_limit
 from whet.engine.job import Settings
 from whet.engine.kernels import Kernels, round_frozen
@@ -28,9 +28,10 @@ from whet.model.quantise import quantisation_of
 from whet.model.recompute import recomputing
 from whet.planning.fit import Fit
 from whet.planning.memory import MOMENTS, NUMBER, Held, Memory, as_measured, highest
-from whet.planning.runtime import Load, keep, load_of, runtime
+from whet.planning.pace import Effort, Pace, fitted, taken
+from whet.planning.runtime import Libraries, keep, libraries, runtime
 from whet.planning.shapes import Attached, attach, estimated, packed_room, shorter, unread_bytes, weight_bytes
-from whet.planning.time import Duration, Line, Pace, duration, reading_line, step_line
+from whet.planning.time import Duration, Line, Load, beside_heaviest, duration
 from whet.planning.trace import Step, Traced, along, trace, trace_reading
 from whet.planning.work import Work, cut, targets_of
 from whet.protocols import Method
@@ -72,6 +73,19 @@ class Asked:
     """The recipe as plain values; empty where there is none."""
     computing: Callable[[nn.Module], Any]
     """The context in which the model computes."""
+
+
+def pace_here(arithmetic: Arithmetic) -> Pace:
+    """How fast this CPU is in this arithmetic."""
+    folder = cache_folder()
+    speeds = measured(folder)
+    usual = Pace(speeds.bf16 if arithmetic.precision == "bf16" else speeds.fp32_speed)
+    return fitted(usual, taken(folder, arithmetic_key(arithmetic)))
+
+
+def arithmetic_key(arithmetic: Arithmetic) -> str:
+    """What decides how long something takes on a CPU."""
+    return f"{arithmetic.key} {torch.get_num_threads() if arithmetic.threads is None else arithmetic.threads}"
 
 
 DEPTHS = (4, 6)
@@ -142,14 +156,14 @@ class Look:
         micro = fit.micro_batch_size
         self._recomputed = fit.gradient_checkpointing
         self.seen = measure(raw, sorted({max(1, micro // 2), micro}))
-        keep(self._load, self.seen.runtime, cache_folder())
+        keep(self._libraries, self.seen.runtime, cache_folder())
 
     @property
-    def _load(self) -> Load:
-        """The libraries that the run needs."""
+    def _libraries(self) -> Libraries:
+        """Those that the run needs."""
         model = self.attached.model
         quantised = quantisation_of(model) is not None
-        return load_of(self.machine.device.type, adapter=adapted(model), quantised=quantised)
+        return libraries(self.machine.device.type, adapter=adapted(model), quantised=quantised)
 
     def _held(self) -> Held:
         values, work, model = self.values, self.asked.work, self.attached.model
@@ -165,7 +179,7 @@ class Look:
             copies=copies,
             cache=self.cache,
             data=work.bytes,
-            runtime=runtime(self._load, cache_folder()),
+            runtime=runtime(self._libraries, cache_folder()),
             best_here=self.machine.device.type == "cpu",
             several_evaluations=steps is None or every < steps,
         )
@@ -280,23 +294,33 @@ class Look:
         blocks = [b for b in parts.blocks if not any(h == n or h.startswith(f"{n}.") for n in b for h in hidden)]
         return recomputing(model, blocks, self._kernels, random=False)
 
+    def step(self, fit: Fit) -> Effort:
+        """What a step over a batch of usual length has to do, in the stage that trains most."""
+        batches = self.asked.work.batches
+        return self._load_of_steps(fit).over(sum(batches) / max(1, len(batches)))
+
+    def _load_of_steps(self, fit: Fit) -> Load:
+        work, rows = self.asked.work, fit.micro_batch_size
+        traced = self._traced(rows, fit.gradient_checkpointing)
+        return Load.of(traced, work.batch(rows).tokens, -(-work.batch_size // rows), self.trained)
+
     def duration(self, fit: Fit) -> Duration | None:
         """Seconds of the run."""
         pace, work, steps = self.machine.pace, self.asked.work, self.steps
         if pace is None or not work.batches or steps is None:
             return None
-        traced = self._traced(fit.micro_batch_size, fit.gradient_checkpointing)
-        passes = -(-work.batch_size // fit.micro_batch_size)
-        tokens = work.batch(fit.micro_batch_size).tokens
-        line = step_line(traced, tokens, self.trained, pace)
-        line = Line(line.fixed * passes, line.each)
-        seen = self.seen
+        line = self._load_of_steps(fit).line(pace)
+        seen, read = self.seen, work.reading.tokens
         if seen is not None:
             line = Line.through(*((point.tokens, point.seconds) for point in (seen.points[0], seen.points[-1])))
-        reading = reading_line(self._reading().flops + self._reading().frozen_flops, work.reading.tokens, pace)
+        stores = self.values["cache"] != "off" and not self.asked.changes
+        line = line.times(beside_heaviest(self.attached.stages, stored=stores))
         every = self.values.get("evaluate_every") or len(work.batches)
-        once = traced.frozen_flops / max(1, tokens) / pace.speed * work.stored if self.cache else 0.0
-        evaluation = reading.of(work.validation) * (0.1 if self.cache else 1.0)
+        reading = self._reading()
+        # A pass over all of the model, in batches like those of an evaluation.
+        passing = Load.of(replace(reading, flops=reading.flops + reading.frozen_flops), read).line(pace)
+        once = passing.of(read) * work.stored / read if self.cache else 0.0
+        evaluation = passing.of(read) * work.validation / read * (0.1 if self.cache else 1.0)
         if seen is not None:
             once, evaluation = seen.once * work.stored, seen.evaluation * work.validation
         return duration(work.batches, steps, line, once, evaluation, -(-steps // every) + 1)

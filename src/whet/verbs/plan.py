@@ -14,7 +14,7 @@ from torch import nn
 
 from whet import catalog, resolve
 from whet import recipe as recipes
-from whet.engine.arithmetic import Arithmetic, Precision, choose, measured
+from whet.engine.arithmetic import Arithmetic, Precision, choose
 from whet.engine.cache import cache_folder
 from whet.engine.device import choose_device, free_memory, tokens_at_once
 from whet.errors import ModelError, RecipeError, RunError
@@ -27,11 +27,10 @@ from whet.planning.fit import settle
 from whet.planning.memory import NUMBER
 from whet.planning.planned import Plan, Planned
 from whet.planning.shapes import TARGETS, kind_of, open_outline, read_config, writes_tokens
-from whet.planning.time import Pace
 from whet.planning.work import of_config, of_examples
 from whet.protocols import Measuring, Method, Task
 from whet.recipe import Recipe
-from whet.verbs.look import Asked, Look, Machine
+from whet.verbs.look import Asked, Look, Machine, pace_here
 
 LENGTH = 512
 """Tokens of a row where nobody says."""
@@ -217,9 +216,7 @@ def _machine(memory: str | int | None, longest: int, precision: Precision | None
     arithmetic, _ = choose(precision, device, cache_folder(), longest)
     if device.type != "cpu":
         return Machine(f"this {device.type}", free_memory(device), device, arithmetic, None)
-    speeds = measured(cache_folder())
-    pace = Pace(speeds.bf16 if arithmetic.precision == "bf16" else speeds.fp32_speed)
-    return Machine("this CPU", free_memory(device), device, arithmetic, pace)
+    return Machine("this CPU", free_memory(device), device, arithmetic, pace_here(arithmetic))
 
 
 def _bytes(text: str) -> int:

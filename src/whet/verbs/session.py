@@ -218,6 +218,7 @@ class Session:
     ) -> dict[str, Any]:
         """Write the metrics and the card; the model is in its folder."""
         prepared, parts = self.prepared, self.prepared.parts
+        self._clock.learn(prepared.arithmetic)
         metrics = {
             "validation": validation,
             "test": test,

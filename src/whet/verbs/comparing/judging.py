@@ -147,15 +147,18 @@ def gaps(samples: Mapping[str, Sequence[Sample]], metric: str, more_is_better: b
     """
     sign = 1 if more_is_better else -1
     scores = {name: sign * mean(own).value for name, own in samples.items()}
-    highest = max(scores.values())
+    highest = max(scores, key=lambda name: scores[name])
+    below = {name: difference(samples[highest], own) for name, own in samples.items()}
     losses = {name: [one.losses.mean() for one in own if one.losses is not None] for name, own in samples.items()}
     if any(len(losses[name]) < len(own) for name, own in samples.items()):
-        leader = max(scores, key=lambda name: scores[name])
-        apart = {name: difference(samples[leader], own) for name, own in samples.items()}
-        return {n: Gap(sign * one.value, one.error, highest - scores[n], metric) for n, one in apart.items()}
+        return {n: Gap(sign * one.value, one.error, sign * one.value, one.error, metric) for n, one in below.items()}
     leader = min(losses, key=lambda name: float(np.mean(losses[name])))
     behind = {name: loss_difference(own, samples[leader]) for name, own in samples.items()}
-    return {n: Gap(one.value, one.error, highest - scores[n], "loss") for n, one in behind.items() if one is not None}
+    return {
+        name: Gap(one.value, one.error, sign * below[name].value, below[name].error, "loss")
+        for name, one in behind.items()
+        if one is not None
+    }
 
 
 def judge(finalists: Sequence[Finalist], baselines: Mapping[str, Scores], metric: str, more_is_better: bool) -> Verdict:
