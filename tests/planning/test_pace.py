@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from whet.planning.pace import Effort, Pace, Took, fitted, learn, taken
-from whet.planning.time import Line, Load, beside_heaviest
+from whet.planning.time import Line, Load, by_stage, duration
 from whet.planning.trace import Traced
 
 USUAL = Pace(speed=1e11, bandwidth=2e10, overhead=1e-5)
@@ -53,12 +53,13 @@ def test_a_step_takes_operations_bytes_and_products() -> None:
     line = load.line(Pace(1e10, 1e10, 1e-3))
     assert line.fixed == pytest.approx(0.2 + 28 * 1000 / 1e10)
     assert line.of(50) - line.fixed == pytest.approx(0.01 + 0.1)
-    assert line.times(2) == Line(2 * line.fixed, 2 * line.each)
 
 
 def test_stages_that_train_less_are_faster() -> None:
     # Half of the run the head alone, half of it all six blocks.
-    stages = ((0.5, 1.0), (0.5, 0.0))
-    assert beside_heaviest(stages, stored=False) == pytest.approx((1 / 3 + 1) / 2)
-    assert beside_heaviest(stages, stored=True) == pytest.approx(1 / 2)
-    assert beside_heaviest(((1.0, 1.0),), stored=True) == 1.0
+    stages = ((1.0, 1.0), (1.0, 0.0))
+    assert by_stage(stages, stored=False) == [(0.5, pytest.approx(1 / 3)), (0.5, 1.0)]
+    assert by_stage(stages, stored=True) == [(0.5, 0.0), (0.5, 1.0)]
+    assert by_stage(((1.0, 1.0),), stored=True) == [(1.0, 1.0)]
+    lasts = duration([10], 8, Line(1.0, 0.1), 5.0, 2.0, 4, by_stage(stages, stored=True))
+    assert (lasts.step, lasts.total, lasts.stages) == (1.0, 21.0, ((0.5, 0.0), (0.5, 8.0)))

@@ -6,11 +6,14 @@ import pytest
 import whet
 from whet import recipe as recipes
 from whet.build import prepare
-from whet.events import Event, Started, Step
+from whet.engine.arithmetic import Arithmetic
+from whet.events import Event, StageChanged, Started, Step
 from whet.planning.fit import Fit
 from whet.planning.memory import Memory
+from whet.planning.pace import Effort, Took, taken
 from whet.planning.time import Duration
 from whet.verbs.foresee import Clock, Forecast, foresee
+from whet.verbs.look import arithmetic_key
 
 FORECAST = Forecast(Fit(16, False, Memory("step", weights=300, runtime=700), True, ""), Duration(1, 10, 5, 105), 2000)
 
@@ -24,7 +27,7 @@ def test_a_run_says_what_it_expects_and_what_it_took(
     method: str, tiny_model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = whet.train(
-        reviews, model=str(tiny_model), method=method, training={"steps": 4, "batch_size": 8}, out=tmp_path / "run"
+        reviews, model=str(tiny_model), method=method, training={"steps": 9, "batch_size": 8}, out=tmp_path / "run"
     )
     told = run.metrics["predicted"]
     assert told["peak_memory_bytes"] == told["memory"]["total"] > 2**28
@@ -54,22 +57,48 @@ def test_a_model_that_cannot_be_looked_at_is_foreseen_by_nobody(tiny_model: Path
 
 def test_after_the_first_steps_the_time_is_told_anew() -> None:
     clock = Clock(FORECAST)
-    events: list[Event] = [Started(100, 0, 2, 800, 10, 10), *(step(n, 9.0 if n == 1 else 2.0) for n in range(1, 5))]
+    events: list[Event] = [Started(100, 0, 2, 800, 10, 10), *(step(n, 9.0 if n == 1 else 2.0) for n in range(1, 8))]
     for event in events:
         clock.take(event)
     assert clock.refined is None
-    clock.take(step(5, 2.0))
+    clock.take(step(8, 2.0))
     # The first step as it was, ninety-nine more, and the evaluations as they were foreseen.
     assert clock.refined == pytest.approx(9 + 99 * 2 + 5)
 
 
+def test_steps_of_one_stage_tell_nothing_of_another() -> None:
+    lasts = Duration(1, 10, 5, 105, ((0.5, 20), (0.5, 80)))
+    clock = Clock(replace(FORECAST, duration=lasts))
+    changed = StageChanged(0, "head", 4)
+    events: list[Event] = [Started(100, 0, 2, 800, 10, 10), changed, *(step(n, 0.5) for n in range(1, 9))]
+    for event in events:
+        clock.take(event)
+    assert clock.refined == pytest.approx(50 * 0.5 + 80 + 5)
+
+
 def test_few_steps_tell_nothing() -> None:
     clock = Clock(None)
-    for event in (Started(10, 0, 1, 80, 10, 10), step(1, 1.0), step(2, 1.0)):
+    events: list[Event] = [Started(10, 0, 1, 80, 10, 10), *(step(n, 1.0) for n in range(1, 8))]
+    for event in events:
         clock.take(event)
     assert clock.refined is None
-    clock.take(step(3, 1.0))
+    clock.take(step(8, 1.0))
     assert clock.refined == pytest.approx(10)
+
+
+def test_a_run_teaches_how_fast_the_machine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHET_CACHE", str(tmp_path))
+    forecast = replace(FORECAST, step=Effort(100, 1e9, 1e10))
+    clock, arithmetic = Clock(forecast), Arithmetic("bf16", threads=2)
+    for number in range(1, 25):
+        clock.take(step(number, 9.0 if number == 1 else 2.0))
+    clock.learn(arithmetic)
+    assert taken(tmp_path, arithmetic_key(arithmetic)) == [Took(100, 1e9, 1e10, 2.0)]
+    # Neither a few steps nor steps that differ by stage teach anything.
+    for other in (Clock(forecast), Clock(FORECAST)):
+        other.take(step(1, 1.0))
+        other.learn(arithmetic)
+    assert len(taken(tmp_path, arithmetic_key(arithmetic))) == 1
 
 
 def test_a_forecast_stands_among_the_decisions() -> None:

@@ -59,9 +59,9 @@ class Pace:
 
     speed: float
     """Floating-point operations per second of products of matrices."""
-    bandwidth: float = 2.5e10
+    bandwidth: float = 2e11
     """Bytes per second that simple operations read and write."""
-    overhead: float = 1.2e-5
+    overhead: float = 6e-6
     """Seconds that an operation takes however little it does."""
 
     def seconds(self, effort: Effort) -> float:

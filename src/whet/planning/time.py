@@ -55,10 +55,6 @@ class Line:
         """Of a batch of so many tokens, padding included."""
         return self.fixed + self.each * tokens
 
-    def times(self, factor: float) -> Line:
-        """So many times as long."""
-        return Line(self.fixed * factor, self.each * factor)
-
     @classmethod
     def through(cls, first: tuple[float, float], second: tuple[float, float]) -> Line:
         """The line through two (tokens, seconds), which neither begins below zero nor falls."""
@@ -79,28 +75,39 @@ class Duration:
     """Of all evaluations."""
     total: float
     """Of all epochs, with evaluations, and with what is computed once."""
+    stages: tuple[tuple[float, float], ...] = ()
+    """Of each stage its share of the steps, and the seconds of them."""
 
 
-def beside_heaviest(stages: Sequence[tuple[float, float]], *, stored: bool) -> float:
-    """Seconds of a step on the average of all stages over those of a step of the stage that trains most.
+def by_stage(stages: Sequence[tuple[float, float]], *, stored: bool) -> list[tuple[float, float]]:
+    """Of each stage its share of the steps, and how long one takes beside one of the stage that trains most.
 
     ``stages`` are shares of the run, and of the blocks that are frozen from the bottom on. A gradient takes two forward
     passes of what trains; what is frozen is passed, or read where outputs are ``stored``.
     """
     if len(stages) == 1:
-        return 1.0
+        return [(1.0, 1.0)]
     work = [(1 - frozen if stored else 1) + 2 * (1 - frozen) for _, frozen in stages]
-    mean = sum(share * one for (share, _), one in zip(stages, work, strict=True)) / sum(share for share, _ in stages)
-    return mean / max(work)
+    whole = sum(share for share, _ in stages)
+    return [(share / whole, one / max(work)) for (share, _), one in zip(stages, work, strict=True)]
 
 
 def duration(
-    batches: Sequence[int], steps: int, step: Line, once: float, evaluation: float, evaluations: int
+    batches: Sequence[int],
+    steps: int,
+    step: Line,
+    once: float,
+    evaluation: float,
+    evaluations: int,
+    stages: Sequence[tuple[float, float]] = ((1.0, 1.0),),
 ) -> Duration:
     """Seconds of a run of ``steps``, whose epoch has batches of so many tokens.
 
-    ``once`` is what is computed before the steps, ``evaluation`` what one reading of the validation rows takes.
+    ``step`` is that of the longest of ``stages``, ``once`` what is computed before the steps, ``evaluation`` what one
+    reading of the validation rows takes.
     """
-    mean = sum(step.of(tokens) for tokens in batches) / len(batches)
-    every = evaluation * evaluations
-    return Duration(mean, mean * len(batches) + evaluation, every, once + mean * steps + every)
+    longest = sum(step.of(tokens) for tokens in batches) / len(batches)
+    taken = tuple((share, share * steps * longest * beside) for share, beside in stages)
+    training, every = sum(seconds for _, seconds in taken), evaluation * evaluations
+    mean = training / steps
+    return Duration(mean, mean * len(batches) + evaluation, every, once + training + every, taken)

@@ -15,7 +15,7 @@ from whet.core import Choice
 from whet.engine.arithmetic import Arithmetic
 from whet.engine.cache import cache_folder
 from whet.engine.device import free_memory, tokens_at_once
-from whet.events import Evaluated, Event, Started, Step, Stored
+from whet.events import Evaluated, Event, StageChanged, Started, Step, Stored
 from whet.model.parts import parts_of
 from whet.planning.fit import Fit, settle
 from whet.planning.pace import Effort, Took, learn
@@ -29,8 +29,8 @@ FIRST = 0.05
 """Share of the steps after which the time is told anew."""
 LEARNT = 20
 """Steps from which on a run tells how fast this machine is."""
-FEWEST = 3
-"""Steps that it takes at least to tell it: the first one takes longer than others."""
+FEWEST = 8
+"""Steps that it takes at least to tell it: the first one takes longer than others, and lengths differ."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class Clock:
     def __init__(self, forecast: Forecast | None) -> None:
         self._forecast = forecast
         self._steps = 0
+        self._stage = -1
         self._done: list[float] = []
         self._once = 0.0
         self._evaluations: list[float] = []
@@ -123,6 +124,8 @@ class Clock:
         match event:
             case Started():
                 self._steps = event.steps - event.step
+            case StageChanged():
+                self._stage += 1
             case Stored():
                 self._once += event.seconds
             case Evaluated():
@@ -143,7 +146,14 @@ class Clock:
 
     def _total(self) -> float:
         first, *others = self._done
-        return self._once + first + _usual(others) * (self._steps - 1) + self._rest()
+        step, evaluations = _usual(others), self._rest()
+        stages = () if self._forecast is None or self._forecast.duration is None else self._forecast.duration.stages
+        if len(stages) < 2:
+            return self._once + first + step * (self._steps - 1) + evaluations
+        # What the steps of other stages take, these do not tell.
+        share, foreseen = stages[self._stage]
+        others_take = sum(seconds for _, seconds in stages) - foreseen
+        return self._once + first + step * (share * self._steps - 1) + others_take + evaluations
 
     def _rest(self) -> float:
         """Evaluations, as far as they are known or were foreseen."""

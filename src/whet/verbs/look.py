@@ -31,7 +31,7 @@ from whet.planning.memory import MOMENTS, NUMBER, Held, Memory, as_measured, hig
 from whet.planning.pace import Effort, Pace, fitted, taken
 from whet.planning.runtime import Libraries, keep, libraries, runtime
 from whet.planning.shapes import Attached, attach, estimated, packed_room, shorter, unread_bytes, weight_bytes
-from whet.planning.time import Duration, Line, Load, beside_heaviest, duration
+from whet.planning.time import Duration, Line, Load, by_stage, duration
 from whet.planning.trace import Step, Traced, along, trace, trace_reading
 from whet.planning.work import Work, cut, targets_of
 from whet.protocols import Method
@@ -75,11 +75,15 @@ class Asked:
     """The context in which the model computes."""
 
 
+EFFICIENCY = 0.45
+"""Speed of a model's products, with the casts around them, beside that of large ones alone."""
+
+
 def pace_here(arithmetic: Arithmetic) -> Pace:
     """How fast this CPU is in this arithmetic."""
     folder = cache_folder()
     speeds = measured(folder)
-    usual = Pace(speeds.bf16 if arithmetic.precision == "bf16" else speeds.fp32_speed)
+    usual = Pace(EFFICIENCY * (speeds.bf16 if arithmetic.precision == "bf16" else speeds.fp32_speed))
     return fitted(usual, taken(folder, arithmetic_key(arithmetic)))
 
 
@@ -314,16 +318,19 @@ class Look:
         if seen is not None:
             line = Line.through(*((point.tokens, point.seconds) for point in (seen.points[0], seen.points[-1])))
         stores = self.values["cache"] != "off" and not self.asked.changes
-        line = line.times(beside_heaviest(self.attached.stages, stored=stores))
+        stages = self.attached.stages
         every = self.values.get("evaluate_every") or len(work.batches)
         reading = self._reading()
         # A pass over all of the model, in batches like those of an evaluation.
         passing = Load.of(replace(reading, flops=reading.flops + reading.frozen_flops), read).line(pace)
-        once = passing.of(read) * work.stored / read if self.cache else 0.0
+        # Later stages store other outputs, of fewer layers.
+        stored = self.cache or (stores and len(stages) > 1)
+        once = passing.of(read) * work.stored / read if stored else 0.0
         evaluation = passing.of(read) * work.validation / read * (0.1 if self.cache else 1.0)
         if seen is not None:
             once, evaluation = seen.once * work.stored, seen.evaluation * work.validation
-        return duration(work.batches, steps, line, once, evaluation, -(-steps // every) + 1)
+        evaluations = -(-steps // every)
+        return duration(work.batches, steps, line, once, evaluation, evaluations, by_stage(stages, stored=stores))
 
 
 def _loss(outputs: Any, learned: int) -> Tensor:
