@@ -137,11 +137,17 @@ def test_rows_that_read_alike_are_computed_once(tmp_path: Path) -> None:
 
 
 def test_each_stage_stores_what_is_frozen_in_it(tmp_path: Path) -> None:
-    made = head_job(short(epochs=2), tmp_path)
+    made = head_job(short(epochs=4), tmp_path)
     made = replace(made, stages=two_stages(made.parts))
     first, second = of_kind(Stored, run(made))
-    assert (first.step, first.blocks, second.step, second.blocks) == (0, 3, 3, 2)
+    assert (first.step, first.blocks, second.step, second.blocks) == (0, 3, 6, 2)
     assert first.folder != second.folder
+
+
+def test_some_layers_are_stored_only_where_rows_are_read_again(tmp_path: Path) -> None:
+    once, twice = (head_job(short(epochs=epochs), tmp_path, "last_blocks") for epochs in (1, 2))
+    assert "about once" in of_kind(NotStored, run(once))[0].reason
+    assert len(of_kind(Stored, run(twice))) == 1
 
 
 def test_the_best_weights_of_an_earlier_stage_are_measured_with_their_own_outputs() -> None:
@@ -163,7 +169,7 @@ def test_the_best_weights_of_an_earlier_stage_are_measured_with_their_own_output
 
 def test_what_is_computed_in_bf16_is_stored_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(place: str) -> Job:
-        return replace(head_job(short(epochs=1, cache=place), method="last_blocks"), arithmetic=Arithmetic("bf16"))
+        return replace(head_job(short(epochs=2, cache=place), method="last_blocks"), arithmetic=Arithmetic("bf16"))
 
     rounded, plain = made("memory"), made("off")
     store_as_read(monkeypatch, rounded)
@@ -283,14 +289,14 @@ def test_stopped_while_a_later_stage_stores_and_resumed_is_uninterrupted(
     small_batches(monkeypatch)
 
     def made(name: str) -> Job:
-        job = head_job(folder=tmp_path / name)
+        job = head_job(short(epochs=4), tmp_path / name)
         return replace(job, stages=two_stages(job.parts), checkpoints=tmp_path / f"{name} checkpoints")
 
     whole, broken, resumed = made("one"), made("other"), made("other")
     expected = run(whole)
     batches = len(of_kind(Storing, expected)) // 2
     events = stopped_while_storing(broken, batches + 1)
-    assert events[-1] == Stopped(3, "the test says so", resumable=True)
+    assert events[-1] == Stopped(6, "the test says so", resumable=True)
     checkpoint, _ = newest(tmp_path / "other checkpoints")
     assert checkpoint is not None
     rest = run(resumed, checkpoint)

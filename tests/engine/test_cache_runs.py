@@ -145,7 +145,10 @@ def test_another_model_reuses_nothing(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"task": {"name": "text_classification", "max_length": 6}}, {"method": {"name": "last_blocks", "count": 1}}],
+    [
+        {"task": {"name": "text_classification", "max_length": 6}},
+        {"method": {"name": "last_blocks", "count": 1}, "training": {"epochs": 2}},
+    ],
     ids=["length limit", "method"],
 )
 def test_a_run_that_reads_or_freezes_something_else_reuses_nothing(again: Again, changes: dict[str, Any]) -> None:

@@ -176,7 +176,7 @@ def test_one_forward_pass_or_many_take_the_same_step() -> None:
 
 
 def test_stored_outputs_of_frozen_layers_serve_both_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = replace(SETTINGS, epochs=1, r_drop=1.0)
+    settings = replace(SETTINGS, epochs=2, r_drop=1.0)
     whole, stored = (job(short(settings, cache=kind), method="last_blocks") for kind in ("off", "memory"))
     store_as_read(monkeypatch, stored)
     expected, events = run(whole), run(stored)

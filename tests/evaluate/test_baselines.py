@@ -45,6 +45,15 @@ def test_tfidf_learns_words_and_pieces_of_words() -> None:
     assert scores["majority"]["accuracy"] == 0.5
 
 
+@pytest.mark.parametrize("problem", ["single_label", "multi_label", "regression"])
+def test_many_test_rows_are_answered_in_parts(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = {"single_label": CLASSES, "multi_label": np.stack([CLASSES, 1 - CLASSES], 1), "regression": CLASSES * 1.5}
+    asked = (problem, TEXTS, targets[problem], TEXTS, targets[problem])
+    whole = baselines(*asked, classes=2)
+    monkeypatch.setattr("whet.evaluate.baselines.AT_ONCE", 3)
+    assert baselines(*asked, classes=2) == whole
+
+
 def test_multi_label_learns_each_label_and_passes_over_one_that_never_occurs() -> None:
     labels = np.stack([CLASSES, 1 - CLASSES, np.zeros_like(CLASSES), np.ones_like(CLASSES)], axis=1)
     truth = np.array([[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1]])

@@ -39,6 +39,10 @@ Side: TypeAlias = Literal["train", "validation"]
 WORTHWHILE = 0.1
 """Least share of a forward pass for which outputs are stored."""
 
+OFTEN = 1.5
+"""How often rows have to be read at least for some layers' outputs to be stored; those of all layers always are, as
+they are few numbers and are computed in large batches."""
+
 MEMORY = 0.25
 """Largest share of the free memory that outputs may take where there is no room on the disk."""
 
@@ -92,19 +96,22 @@ class Cached:
 
 
 def open_cache(
-    job: Job, mask: Mask, used: Mapping[Side, np.ndarray], step: int
+    job: Job, mask: Mask, used: Mapping[Side, np.ndarray], step: int, passes: float = 2.0
 ) -> Generator[Storing | Stored | NotStored, None, Cached | None]:
     """Store what the frozen layers return for the rows in ``used``, unless it is stored already.
 
-    The model is in the modes of training with this mask. Returns None where nothing can be stored, which is told
-    where layers are frozen, and where a stop was requested meanwhile. Several processes share the rows that go to the
-    disk; what one of them cannot use none of them uses.
+    Training rows will be read ``passes`` times, on the average. The model is in the modes of training with this mask.
+    Returns None where nothing can be stored, which is told where layers are frozen, and where a stop was requested
+    meanwhile. Several processes share the rows that go to the disk; what one of them cannot use none of them uses.
     """
     depth = frozen_depth(job.parts, mask)
     if not depth or job.settings.cache == "off":
         return None
     if job.augmentation is not None:
         yield NotStored(step, "augment changes the training rows in every epoch")
+        return None
+    if passes < OFTEN and depth < len(job.parts.blocks):
+        yield NotStored(step, "each row is read about once while these layers are frozen")
         return None
     started = time.perf_counter()
     prefix, refusal = _find_prefix(job, mask)

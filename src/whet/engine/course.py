@@ -47,6 +47,11 @@ class Course:
             return np.arange(len(self._lengths))
         return np.unique(np.concatenate([self.rows(step) for step in steps]))
 
+    def passes(self, stage: int) -> float:
+        """How often a stage sees each of its training rows, on the average."""
+        rows = len(self._steps_of(stage)) * self._settings.batch_size
+        return rows / max(1, min(rows, len(self._lengths)))
+
     def evaluates(self, stage: int) -> bool:
         """Whether the validation rows are scored while a stage holds."""
         every, steps = self._settings.evaluate_every or self.steps_per_epoch, self._steps_of(stage)

@@ -195,7 +195,8 @@ class _Run:
             "train": self.course.rows_of_stage(self.stage),
             "validation": np.arange(len(self.job.validation) if self.course.evaluates(self.stage) else 0),
         }
-        self.cached = yield from open_cache(self.job, mask, used, self.progress.step)
+        passes = self.course.passes(self.stage)
+        self.cached = yield from open_cache(self.job, mask, used, self.progress.step, passes)
         left_out = self.cached.prefix.modules if self.cached else ()
         self.passes.leave_out(left_out)
         self.rounded = round_frozen(self.job.model, left_out) if self.job.arithmetic.precision == "bf16" else {}

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from whet import recipe as recipes
 from whet.core import Parts
 from whet.engine.arithmetic import Arithmetic, measured
-from whet.engine.cache import WORTHWHILE, cache_folder, cache_limit
+from whet.engine.cache import OFTEN, WORTHWHILE, cache_folder, cache_limit
 from whet.engine.job import Settings
 from whet.engine.kernels import Kernels, round_frozen
 from whet.engine.optim import tables
@@ -249,6 +249,9 @@ class Look:
     def _store(self) -> None:
         """Decide whether outputs of frozen layers are stored, and how many bytes of them."""
         if not self.attached.hidden or self.values["cache"] == "off" or self.asked.changes:
+            return
+        batches, steps = len(self.asked.work.batches), self.steps
+        if batches and steps and steps < OFTEN * batches and not self.attached.whole:
             return
         self._stores = True
         traced = self._trace(1, False)
