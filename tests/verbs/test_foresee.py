@@ -27,7 +27,7 @@ def test_a_run_says_what_it_expects_and_what_it_took(
     method: str, tiny_model: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = whet.train(
-        reviews, model=str(tiny_model), method=method, training={"steps": 9, "batch_size": 8}, out=tmp_path / "run"
+        reviews, model=str(tiny_model), method=method, training={"steps": 16, "batch_size": 8}, out=tmp_path / "run"
     )
     told = run.metrics["predicted"]
     assert told["peak_memory_bytes"] == told["memory"]["total"] > 2**28
@@ -57,11 +57,11 @@ def test_a_model_that_cannot_be_looked_at_is_foreseen_by_nobody(tiny_model: Path
 
 def test_after_the_first_steps_the_time_is_told_anew() -> None:
     clock = Clock(FORECAST)
-    events: list[Event] = [Started(100, 0, 2, 800, 10, 10), *(step(n, 9.0 if n == 1 else 2.0) for n in range(1, 8))]
+    events: list[Event] = [Started(100, 0, 2, 800, 10, 10), *(step(n, 9.0 if n == 1 else 2.0) for n in range(1, 15))]
     for event in events:
         clock.take(event)
     assert clock.refined is None
-    clock.take(step(8, 2.0))
+    clock.take(step(15, 2.0))
     # The first step as it was, ninety-nine more, and the evaluations as they were foreseen.
     assert clock.refined == pytest.approx(9 + 99 * 2 + 5)
 
@@ -70,7 +70,7 @@ def test_steps_of_one_stage_tell_nothing_of_another() -> None:
     lasts = Duration(1, 10, 5, 105, ((0.5, 20), (0.5, 80)))
     clock = Clock(replace(FORECAST, duration=lasts))
     changed = StageChanged(0, "head", 4)
-    events: list[Event] = [Started(100, 0, 2, 800, 10, 10), changed, *(step(n, 0.5) for n in range(1, 9))]
+    events: list[Event] = [Started(100, 0, 2, 800, 10, 10), changed, *(step(n, 0.5) for n in range(1, 16))]
     for event in events:
         clock.take(event)
     assert clock.refined == pytest.approx(50 * 0.5 + 80 + 5)
@@ -78,12 +78,12 @@ def test_steps_of_one_stage_tell_nothing_of_another() -> None:
 
 def test_few_steps_tell_nothing() -> None:
     clock = Clock(None)
-    events: list[Event] = [Started(10, 0, 1, 80, 10, 10), *(step(n, 1.0) for n in range(1, 8))]
+    events: list[Event] = [Started(20, 0, 1, 160, 10, 10), *(step(n, 1.0) for n in range(1, 15))]
     for event in events:
         clock.take(event)
     assert clock.refined is None
-    clock.take(step(8, 1.0))
-    assert clock.refined == pytest.approx(10)
+    clock.take(step(15, 1.0))
+    assert clock.refined == pytest.approx(20)
 
 
 def test_a_run_teaches_how_fast_the_machine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,8 @@ FIRST = 0.05
 """Share of the steps after which the time is told anew."""
 LEARNT = 20
 """Steps from which on a run tells how fast this machine is."""
-FEWEST = 8
-"""Steps that it takes at least to tell it: the first one takes longer than others, and lengths differ."""
+FEWEST = 15
+"""Steps that it takes at least to tell it: the first ones take longer than others, and lengths differ."""
 
 
 @dataclass(frozen=True)
