@@ -7,7 +7,8 @@ from whet.planning.budget import seconds_of
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("20m", 1200), ("90s", 90), ("1h30m", 5400), ("1.5h", 5400), ("2 H", 7200), ("1h 5m", 3900)]
+    ("text", "seconds"),
+    [("20m", 1200), ("90s", 90), ("1h30m", 5400), ("1.5h", 5400), ("2 H", 7200), ("1h 5m", 3900), ("20 minutes", 1200)],
 )
 def test_times_are_read(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds

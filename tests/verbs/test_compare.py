@@ -333,14 +333,15 @@ def test_names_tell_what_differs(recipe: dict[str, Any]) -> None:
         ("3 epochs", Budget(epochs=3)),
         ("20m", Budget(seconds=1200)),
         ("1.5h", Budget(seconds=5400)),
-        ("90s", Budget(seconds=90)),
+        ("1h30m", Budget(seconds=5400)),
+        ("90 sec", Budget(seconds=90)),
     ],
 )
 def test_budgets_are_read(text: str | None, expected: Budget) -> None:
     assert budget_of(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "20", "m", "0m", "1.5steps", "-3epochs", "3 days"])
+@pytest.mark.parametrize("text", ["", "20", "m", "0m", "0steps", "1.5steps", "-3epochs", "3 days"])
 def test_other_budgets_are_refused(text: str) -> None:
     with pytest.raises(RecipeError, match="375steps, 3epochs, 20m"):
         budget_of(text)

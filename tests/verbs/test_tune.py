@@ -395,17 +395,17 @@ def test_a_damaged_study_is_told(recipe: dict[str, Any], tmp_path: Path) -> None
         tuning.resume(tmp_path / "tuned", trials=2, quiet=True)
 
 
-@pytest.mark.parametrize(
-    ("limit", "seconds"), [("90s", 90.0), ("20m", 1200.0), ("1h30m", 5400.0), ("45", 45.0), (7, 7.0), (None, None)]
-)
-def test_times_are_read_as_people_write_them(limit: str | None, seconds: float | None) -> None:
-    assert tuning.seconds_of(limit) == seconds
+@pytest.mark.parametrize("timeout", ["soon", "-5", "0", "m20", 0])
+def test_what_is_no_time_is_refused(timeout: str | int, recipe: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"timeout: .* is no time"):
+        search(recipe, tmp_path / "tuned", timeout=timeout)
 
 
-@pytest.mark.parametrize("limit", ["soon", "20 minutes", "-5", "0", "m20"])
-def test_what_is_no_time_is_refused(limit: str) -> None:
-    with pytest.raises(RecipeError, match="is no time"):
-        tuning.seconds_of(limit)
+@pytest.mark.parametrize("timeout", ["0.5s", "0.5", 0.5])
+def test_a_search_ends_when_its_time_is_up(timeout: str | float, recipe: dict[str, Any], tmp_path: Path) -> None:
+    tuned = search(recipe, tmp_path / "tuned", trials=50, timeout=timeout)
+    assert tuned.tuning.plan.timeout == 0.5
+    assert 1 <= len(tuned.trials) < 50
 
 
 def test_a_model_without_enough_blocks_is_searched_for_what_it_has(recipe: dict[str, Any], tmp_path: Path) -> None:

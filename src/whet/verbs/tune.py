@@ -2,7 +2,6 @@
 
 import copy
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from whet.build import Prepared, prepare
 from whet.engine.device import join, let_go
 from whet.errors import RecipeError, RunFolderError, WhetError
 from whet.intake import Shared
+from whet.planning.budget import seconds_of
 from whet.protocols import Tunable
 from whet.report import search as report
 from whet.run import tuning as files
@@ -28,7 +28,6 @@ from whet.verbs.searching.study import Study, refuse_without_optuna
 from whet.verbs.session import free_name
 
 ENDING = "-tune"
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def run(raw: Mapping[str, Any], wanted: Wanted, out: Path | None, console: Conso
     """Search around a recipe of plain values, and show what happens on the console."""
     refuse_without_optuna()
     written = search_space.split(wanted.spaces)
-    limit = seconds_of(wanted.timeout)
+    limit = _limit(wanted.timeout)
     _refuse(wanted)
     recipes.parse(raw)
     # What can be said before seconds are spent on the model.
@@ -161,7 +160,7 @@ def run_on(folder: Path, console: Console, *, trials: int | None = None, timeout
     """Go on with a search, and show what happens on the console."""
     refuse_without_optuna()
     tuning = files.read(folder)
-    plan, limit = tuning.plan, seconds_of(timeout)
+    plan, limit = tuning.plan, _limit(timeout)
     plan = replace(
         plan,
         trials=plan.trials if trials is None else trials,
@@ -183,22 +182,17 @@ def run_on(folder: Path, console: Console, *, trials: int | None = None, timeout
     return _shown(folder, Search(folder, tuning, study, console, Shared()).run(), console)
 
 
-def seconds_of(limit: str | float | None) -> float | None:
+def _limit(timeout: str | float | None) -> float | None:
     """Seconds from a number of them, or from a text such as 90s, 20m or 1h30m; raises RecipeError."""
-    if limit is None:
+    if timeout is None:
         return None
-    text = str(limit).strip()
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
-    if parts and "".join(number + unit for number, unit in parts) == text:
-        found = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    else:
-        try:
-            found = float(text)
-        except ValueError:
-            found = math.nan
-    if not 0 < found < math.inf:
-        raise RecipeError(f"timeout: '{limit}' is no time; write it as 90s, 20m or 1h30m")
-    return found
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        return seconds_of(str(timeout), "timeout")
+    if not 0 < seconds < math.inf:
+        raise RecipeError(f"timeout: '{timeout}' is no time; write it as 90s, 20m or 1h30m")
+    return seconds
 
 
 def _shown(folder: Path, tuning: Tuning, console: Console) -> Tuned:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from whet import recipe as recipes
 from whet.errors import RecipeError, RunFolderError
+from whet.planning.budget import seconds_in
 from whet.recipe import Recipe
 
 ASKED = "asked.json"
@@ -23,8 +24,7 @@ METHODS = ("full", "head", "last_blocks", "lora", "bitfit", "adapter", "lp_ft", 
 """Who takes part where no methods are named; ``scratch`` shows what pre-training is worth."""
 
 EPOCHS = 3
-_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?|s|sec|m|min|h)")
-_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+_COUNTED = re.compile(r"(\d+)\s*(step|epoch)s?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ class Entrant:
 
 
 def budget_of(text: str | None) -> Budget:
-    """A budget such as ``375steps``, ``3epochs``, ``20m`` or ``1.5h``; raises RecipeError for anything else."""
+    """A budget such as ``375steps``, ``3epochs``, ``20m`` or ``1h30m``; raises RecipeError for anything else."""
     if text is None:
         return Budget()
-    found = _BUDGET.fullmatch(text.strip().lower())
-    if found is None or float(found[1]) <= 0 or (found[2][:4] in ("step", "epoc") and not found[1].isdecimal()):
-        raise RecipeError(f"--budget: '{text}': write it as 375steps, 3epochs, 20m or 1.5h")
-    if found[2] in _SECONDS:
-        return Budget(seconds=float(found[1]) * _SECONDS[found[2]])
-    return Budget(steps=int(found[1])) if found[2].startswith("step") else Budget(epochs=int(found[1]))
+    if (seconds := seconds_in(text)) is not None:
+        return Budget(seconds=seconds)
+    found = _COUNTED.fullmatch(text.strip())
+    if found is None or int(found[1]) == 0:
+        raise RecipeError(f"--budget: '{text}': write it as 375steps, 3epochs, 20m or 1h30m")
+    return Budget(steps=int(found[1])) if found[2].lower() == "step" else Budget(epochs=int(found[1]))
 
 
 def entrants(asked: Asked) -> list[Entrant]:
