@@ -43,8 +43,22 @@ def test_a_quarter_goes_on_and_all_others_that_may_be_ahead() -> None:
 
 
 def test_the_highest_metric_goes_on_however_sure_its_wrong_answers_are() -> None:
-    gaps = {"calm": Gap(0.0, 0.0, 0.02), "second": Gap(0.1, 0.01, 0.01), "loud": Gap(0.5, 0.01, 0.0)}
-    assert decide(gaps).kept == ("calm", "loud")
+    gaps = {
+        "calm": Gap(0.0, 0.0, 0.02),
+        "second": Gap(0.1, 0.01, 0.02),
+        "third": Gap(0.2, 0.01, 0.01, 0.005),
+        "close": Gap(0.3, 0.01, 0.01, 0.01),
+        "loud": Gap(0.5, 0.01, 0.0),
+    }
+    assert decide(gaps).kept == ("calm", "second", "close", "loud")
+
+
+def test_two_go_on_at_least() -> None:
+    gaps = {f"c{n}": Gap(n / 10, 0.01, n / 10) for n in range(3)}
+    assert decide(gaps).kept == ("c0", "c1")
+    assert decide(dict(list(gaps.items())[:1])).kept == ("c0",)
+    # Unless the time is up.
+    assert decide(gaps, most=1).kept == ("c0",)
 
 
 def test_nobody_within_one_standard_error_is_dropped() -> None:
@@ -59,4 +73,4 @@ def test_time_that_is_up_is_stronger_than_doubt() -> None:
 
 
 def test_rounds_count_what_everybody_takes() -> None:
-    assert rounds(8, 800, [100, 200, 400]) == [(8, 100), (2, 100), (1, 200), (1, 400)]
+    assert rounds(8, 800, [100, 200, 400]) == [(8, 100), (2, 100), (2, 200), (2, 400)]

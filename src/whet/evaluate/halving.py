@@ -19,6 +19,9 @@ LEAST = 100
 KEPT = 1 / 4
 """Share of the candidates that goes on in any case, rounded up."""
 
+FINALISTS = 2
+"""Candidates that go on at least: one alone is better than nobody by nothing."""
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -62,14 +65,14 @@ def decide(gaps: Mapping[str, Gap], most: int | None = None) -> Decision:
     """Drop the slowest learners.
 
     ``gaps`` holds every candidate; the leader has a gap of 0. Candidates are ranked by how far they are behind. The
-    first ``KEPT`` of them, rounded up, go on. So does everyone who is behind by one standard error of the paired
-    difference or less, in what leads or in the metric: such a one may well be ahead. Where there is time for ``most``
-    candidates only, the rest of those stays behind after all.
+    first ``KEPT`` of them, rounded up, go on, and ``FINALISTS`` at least. So does everyone who is behind by one
+    standard error of the paired difference or less, in what leads or in the metric: such a one may well be ahead. Where
+    there is time for ``most`` candidates only, the rest of those stays behind after all.
     """
     ranked = sorted(gaps, key=lambda name: gaps[name].behind)
-    sure = math.ceil(KEPT * len(ranked))
-    kept = [name for place, name in enumerate(ranked) if place < sure or in_doubt(gaps[name])]
-    kept = kept if most is None else kept[: max(most, sure)]
+    share = math.ceil(KEPT * len(ranked))
+    kept = [n for place, n in enumerate(ranked) if place < max(share, FINALISTS) or in_doubt(gaps[n])]
+    kept = kept if most is None else kept[: max(most, share)]
     return Decision(tuple(kept), tuple(name for name in ranked if name not in kept))
 
 
@@ -83,5 +86,5 @@ def rounds(candidates: int, steps: int, at: Sequence[int]) -> list[tuple[int, in
     planned, before = [], 0
     for rung in (*at, steps):
         planned.append((candidates, rung - before))
-        candidates, before = max(1, math.ceil(KEPT * candidates)), rung
+        candidates, before = min(candidates, max(FINALISTS, math.ceil(KEPT * candidates))), rung
     return planned
