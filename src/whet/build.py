@@ -89,6 +89,8 @@ class Prepared:
     settings: Settings
     device: torch.device
     arithmetic: Arithmetic
+    facts: Facts
+    """What advice goes by."""
 
     def job(self, checkpoints: Path | None, stop: StopRequest) -> Job:
         """The run that the engine executes."""
@@ -189,6 +191,7 @@ def _open(recipe: Recipe, shared: Shared) -> tuple[Prepared, list[Choice]]:
         settings=_settings(values["training"], recipe.seed),
         device=device,
         arithmetic=Arithmetic(),
+        facts=facts,
     )
     return prepared, decided
 

@@ -61,6 +61,14 @@ def test_two_go_on_at_least() -> None:
     assert decide(gaps, most=1).kept == ("c0",)
 
 
+def test_the_advised_one_goes_on_in_the_place_of_another() -> None:
+    gaps = {f"c{n}": Gap(n / 10, 0.01, n / 10) for n in range(8)}
+    assert decide(gaps).kept == ("c0", "c1")
+    assert decide(gaps, advised=["c5", "c6"]).kept == ("c0", "c5")
+    assert decide(gaps, advised=["c0", "c5"]).kept == ("c0", "c1")
+    assert decide(gaps, advised=["not there"]).kept == ("c0", "c1")
+
+
 def test_nobody_within_one_standard_error_is_dropped() -> None:
     gaps = {f"c{n}": Gap(n / 1000, 0.02, 0.1) for n in range(20)}
     assert decide(gaps).dropped == ()

@@ -1,6 +1,8 @@
 """The run folder is whole or absent, and never overwritten."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,30 @@ def test_an_unfinished_run_is_offered_for_resuming(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError) as error:
         RunFolder.refuse_existing(tmp_path / "mine")
     assert "resume" not in str(error.value)
+
+
+def held_by_another(folder: Path) -> subprocess.Popen[str]:
+    """A process that holds a run until it is killed."""
+    program = "import sys, time, pathlib; from whet.run.folder import RunFolder; "
+    program += "folder = RunFolder(pathlib.Path(sys.argv[1])); folder.hold(); print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_one_process_works_on_a_run_and_a_killed_one_is_not_waited_for(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with held_by_another(tmp_path) as process:
+        with pytest.raises(RunFolderError, match="another process is working on this run"):
+            folder.hold()
+        process.kill()
+    folder.hold()
+    folder.hold()
+    with pytest.raises(RunFolderError):
+        RunFolder(tmp_path).hold()
+    folder.release()
+    RunFolder(tmp_path).hold()
 
 
 def test_no_room_on_the_disk_is_told_before_the_run_and_leaves_nothing(tmp_path: Path) -> None:

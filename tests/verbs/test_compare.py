@@ -1,5 +1,6 @@
 """Whole comparisons on a tiny model: shared, paused, dropped, interrupted, resumed, judged."""
 
+import gc
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -183,6 +184,8 @@ def test_a_killed_comparison_goes_on_from_what_is_on_the_disk(
     candidates.write(tmp_path / "killed", asked)
     with pytest.raises(KilledError):
         Contest(tmp_path / "killed", asked, Killer(15)).run()
+    # As a process that is gone holds nothing any more.
+    gc.collect()
     resumed = go_on(tmp_path / "killed", Console(file=StringIO()))
     assert scores(resumed.comparison) == whole
 

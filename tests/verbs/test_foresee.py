@@ -12,8 +12,8 @@ from whet.planning.fit import Fit
 from whet.planning.memory import Memory
 from whet.planning.pace import Effort, Took, taken
 from whet.planning.time import Duration
-from whet.verbs.foresee import Clock, Forecast, foresee
-from whet.verbs.look import arithmetic_key
+from whet.verbs.foreseeing.foresee import Clock, Forecast, foresee
+from whet.verbs.foreseeing.look import arithmetic_key
 
 FORECAST = Forecast(Fit(16, False, Memory("step", weights=300, runtime=700), True, ""), Duration(1, 10, 5, 105), 2000)
 

@@ -7,7 +7,7 @@ file.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
@@ -61,17 +61,20 @@ def rungs(steps: int, every: int | None = None) -> tuple[int, list[int]]:
     return apart, sorted(step for step in at if LEAST <= step < steps)
 
 
-def decide(gaps: Mapping[str, Gap], most: int | None = None) -> Decision:
+def decide(gaps: Mapping[str, Gap], most: int | None = None, advised: Collection[str] = ()) -> Decision:
     """Drop the slowest learners.
 
     ``gaps`` holds every candidate; the leader has a gap of 0. Candidates are ranked by how far they are behind. The
-    first ``KEPT`` of them, rounded up, go on, and ``FINALISTS`` at least. So does everyone who is behind by one
-    standard error of the paired difference or less, in what leads or in the metric: such a one may well be ahead. Where
-    there is time for ``most`` candidates only, the rest of those stays behind after all.
+    first ``KEPT`` of them, rounded up, go on, and ``FINALISTS`` at least; the first of the ``advised`` is one of them,
+    as rungs are early and a low learning rate learns slower. So does everyone who is behind by one standard error of
+    the paired difference or less, in what leads or in the metric: such a one may well be ahead. Where there is time for
+    ``most`` candidates only, the rest of those stays behind after all.
     """
     ranked = sorted(gaps, key=lambda name: gaps[name].behind)
     share = math.ceil(KEPT * len(ranked))
-    kept = [n for place, n in enumerate(ranked) if place < max(share, FINALISTS) or in_doubt(gaps[n])]
+    known = [name for name in ranked if name in advised][:1]
+    sure = {*known, *[name for name in ranked if name not in known][: max(share, FINALISTS) - len(known)]}
+    kept = [name for name in ranked if name in sure or in_doubt(gaps[name])]
     kept = kept if most is None else kept[: max(most, share)]
     return Decision(tuple(kept), tuple(name for name in ranked if name not in kept))
 

@@ -12,7 +12,6 @@
     model/                the best weights, in the layout of transformers or peft
     metrics.json          scores, baselines, time, memory
     predictions.parquet   the test rows with their answers
-    findings.json         what checks noticed, where any were made
     report.html           the page about all of this
     README.md             model card
 
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
+from filelock import FileLock, Timeout
 
 from whet.core import Rows
 from whet.errors import RunFolderError, SaveError
@@ -48,6 +48,8 @@ PREDICTIONS = "predictions.parquet"
 FINDINGS = "findings.json"
 REPORT = "report.html"
 CARD = "README.md"
+LOCK = ".lock"
+"""Beside the checkpoints, held by the process that trains; the system lets go of it when that dies."""
 
 PACKAGES = ("whet", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy", "scikit-learn")
 
@@ -58,6 +60,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._log: TextIO | None = None
+        self._lock: FileLock | None = None
 
     @classmethod
     def create(cls, path: Path, needed: int) -> "RunFolder":
@@ -166,6 +169,29 @@ class RunFolder:
             # What the disk refused was told when it was written.
             with contextlib.suppress(OSError):
                 log.close()
+
+    def hold(self) -> None:
+        """Keep other processes from working on this run; raises RunFolderError where one does already."""
+        if self._lock is not None:
+            return
+        try:
+            self.checkpoints.mkdir(exist_ok=True)
+            lock = FileLock(self.checkpoints / LOCK)
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise RunFolderError(
+                f"{self.path}: another process is working on this run; wait until it has ended, or stop it there"
+            ) from None
+        except (NotImplementedError, OSError):
+            # A file system that knows no locks.
+            return
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let other processes work on this run."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def rewind(self, step: int) -> None:
         """Drop what the log says about steps after ``step``: a resumed run takes them again."""

@@ -30,7 +30,7 @@ from whet.planning.shapes import TARGETS, kind_of, open_outline, read_config, wr
 from whet.planning.work import of_config, of_examples
 from whet.protocols import Measuring, Method, Task
 from whet.recipe import Recipe
-from whet.verbs.look import Asked, Look, Machine, pace_here
+from whet.verbs.foreseeing.look import Asked, Look, Machine, pace_here
 
 LENGTH = 512
 """Tokens of a row where nobody says."""

@@ -37,7 +37,7 @@ from whet.run.card import card
 from whet.run.folder import RunFolder
 from whet.run.predictions import write_predictions
 from whet.verbs.baselines import baselines
-from whet.verbs.foresee import Clock, Forecast, foresee
+from whet.verbs.foreseeing.foresee import Clock, Forecast, foresee
 from whet.verbs.reloading import check_reload
 
 BYTES_PER_NUMBER = 4
@@ -100,6 +100,7 @@ class Session:
                 f"begun in {before} processes, going on in {processes.count}: the rows of each step are the same, sums "
                 "are rounded and dropout is drawn in another way"
             )
+        processes.on_main(folder.hold)
         processes.on_main(lambda: folder.rewind(step))
         return cls(folder, prepared, checkpoint, folder.seconds()), remarks
 
@@ -148,11 +149,13 @@ class Session:
         """
         checkpoint, self.checkpoint = self.checkpoint, None
         job = replace(self.prepared.job(self.folder.checkpoints, self.stop), observe=observe)
+        join().on_main(self.folder.hold)
         try:
             yield from self._logged(fit(job, checkpoint))
         finally:
             self.folder.close_log()
             if self._finished is None:
+                self.folder.release()
                 self._trackers.close()
 
     def _logged(self, events: Events) -> Events:
@@ -240,6 +243,7 @@ class Session:
         )
         self.folder.write_text(run_folder.CARD, text)
         self.folder.write(run_folder.METRICS, metrics)
+        self.folder.release()
         # The weights are in the model folder now.
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
         return metrics

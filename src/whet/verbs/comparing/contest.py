@@ -134,7 +134,8 @@ class Contest:
         if len(alive) > 1:
             samples = {player.name: self._samples(player, number) for player in alive}
             behind = gaps(samples, self._metric, self._more_is_better)
-            decision = decide(behind, self._affordable(number))
+            advised = [player.name for player in alive if player.entrant.method == self._field.advised]
+            decision = decide(behind, self._affordable(number), advised)
             losers = [player for player in alive if player.name in decision.dropped]
             for player in losers:
                 gap = behind[player.name]

@@ -16,6 +16,7 @@ from whet.errors import InputError, ModelError, RecipeError, WhetError
 from whet.evaluate.halving import LEAST, SHARES, rounds, rungs
 from whet.intake import Shared, own_sides
 from whet.model.locate import EMBEDDED
+from whet.planning.advise import advise
 from whet.report.writing import duration
 from whet.run.comparison import CANDIDATES, Attempt, Candidate, Comparison, State
 from whet.verbs.comparing import candidates
@@ -96,6 +97,8 @@ class Field:
     """Where finalists are measured."""
     budget: str
     """In words."""
+    advised: str
+    """The method that is advised for these rows, of those that take part."""
 
 
 def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared, stop: StopRequest) -> Field:
@@ -133,7 +136,9 @@ def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared,
         # Fast ones take more steps in the same time: everybody is looked at after the same share of them.
         player.rungs = player.rungs[len(player.rungs) - looked :]
     side = measured(splits)
-    return Field(players, survey, {name: len(rows) for name, rows in splits.items()}, side, words)
+    advice, methods = advise(survey.facts), {one.method for one in entered}
+    advised = advice.first.method if advice.first.method in methods else advice.second.method
+    return Field(players, survey, {name: len(rows) for name, rows in splits.items()}, side, words, advised)
 
 
 def _look(entered: Sequence[Entrant], shared: Shared) -> Prepared:

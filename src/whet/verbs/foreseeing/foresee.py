@@ -23,7 +23,7 @@ from whet.planning.shapes import writes_tokens
 from whet.planning.time import Duration
 from whet.planning.work import of_examples
 from whet.report.writing import duration, size
-from whet.verbs.look import Asked, Look, Machine, arithmetic_key, pace_here
+from whet.verbs.foreseeing.look import Asked, Look, Machine, arithmetic_key, pace_here
 
 FIRST = 0.05
 """Share of the steps after which the time is told anew."""

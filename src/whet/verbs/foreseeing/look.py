@@ -35,7 +35,7 @@ from whet.planning.time import Duration, Line, Load, by_stage, duration
 from whet.planning.trace import Step, Traced, along, trace, trace_reading
 from whet.planning.work import Work, cut, targets_of
 from whet.protocols import Method
-from whet.verbs.measuring import Seen, measure
+from whet.verbs.foreseeing.measuring import Seen, measure
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def measure(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
 
     Raises RunError with the last of its complaints where it fails.
     """
-    command = [sys.executable, "-c", "from whet.verbs.measuring import main; main()"]
+    command = [sys.executable, "-c", "from whet.verbs.foreseeing.measuring import main; main()"]
     asked = json.dumps({"recipe": raw, "sizes": list(sizes)}, default=str)
     ended = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)  # noqa: S603  # ourselves
     try:
