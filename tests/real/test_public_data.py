@@ -41,7 +41,13 @@ def test_korean_reviews_train_end_to_end(tmp_path: Path) -> None:
     assert run.predict(["정말 재미있게 봤어요"])[0].label in ("positive", "negative")
 
 
-@pytest.mark.parametrize(("method", "floor"), [("full", 0.88), ("lora", 0.88), ("head", 0.58)])
+FLOORS = {
+    **{"full": 0.88, "lora": 0.88, "adapter": 0.88, "bitfit": 0.86, "layernorm": 0.87, "last_blocks": 0.88},
+    **{"gradual": 0.88, "lp_ft": 0.88, "prefix": 0.84, "prompt": 0.8, "p_tuning": 0.76, "ia3": 0.8, "head": 0.58},
+}
+
+
+@pytest.mark.parametrize(("method", "floor"), FLOORS.items())
 def test_question_types_are_learned(method: str, floor: float, tmp_path: Path) -> None:
     recipe = {
         "data": {

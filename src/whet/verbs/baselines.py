@@ -10,6 +10,7 @@ from torch import nn
 from whet import metrics
 from whet.build import Prepared
 from whet.core import Answer, Examples, Rows, Scores
+from whet.engine.device import let_go, return_freed_memory
 from whet.engine.predict import features, score
 from whet.evaluate import tags
 from whet.evaluate.baselines import baselines as of_classes
@@ -70,7 +71,12 @@ def _features(prepared: Prepared, *sides: tuple[Examples, np.ndarray]) -> list[n
         return [None for _ in sides]
     model: nn.Module = loaded.model
     model = model.to(prepared.device)
-    found = [features(model, layers[-1], prepared.task, part, rows, prepared.device) for part, rows in sides]
+    found = []
+    for part, rows in sides:
+        found.append(features(model, layers[-1], prepared.task, part, rows, prepared.device))
+        # Batches of another size would be laid beside what those left.
+        return_freed_memory()
+    let_go(model)
     return [one if one.ndim == MATRIX else None for one in found]
 
 
@@ -91,6 +97,7 @@ def _of_transcripts(prepared: Prepared, measured: str) -> dict[str, Scores]:
             model.to(prepared.device), prepared.task, prepared.examples[measured], prepared.device
         )
         scores["pretrained"] |= task.compare(task.write(model, loaded.processor, few, columns), few, columns)
+        let_go(model)
     return scores
 
 
@@ -99,11 +106,12 @@ def _pretrained(prepared: Prepared, measured: str) -> Scores:
     task, columns = prepared.task, prepared.columns
     model: nn.Module = task.open_model(prepared.values["model"]).model
     scores = score(model.to(prepared.device), task, prepared.examples[measured], prepared.device)
-    if task.problem != "target_text":
-        return scores
-    assert isinstance(task, Generating)
-    few = _few(prepared, measured)
-    return {**scores, **task.compare(task.write(model, prepared.loaded.processor, few, columns), few, columns)}
+    if task.problem == "target_text":
+        assert isinstance(task, Generating)
+        few = _few(prepared, measured)
+        scores |= task.compare(task.write(model, prepared.loaded.processor, few, columns), few, columns)
+    let_go(model)
+    return scores
 
 
 def _copies(prepared: Prepared, measured: str) -> dict[str, Scores]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from whet.build import Prepared, predictor
 from whet.core import Kept
+from whet.engine.device import let_go
 from whet.engine.predict import flat, predict
 from whet.errors import RunError
 from whet.run.folder import RunFolder
@@ -30,6 +31,7 @@ def check_reload(prepared: Prepared, folder: RunFolder, trained: Kept, side: str
             raise RunError(f"{folder.model}: the saved tokenizer reads the rows otherwise than the trained one")
         count *= 2
     values = flat(predict(saved.model, saved.task, examples, saved.device).values, same)
+    let_go(saved.model)
     expected = flat(trained, same)
     if values.dtype.kind == "i":
         # Tokens, of which rounding turns one into another where two are as probable.
