@@ -38,7 +38,7 @@ _PEFT_READS = {
 }
 
 START = 0.02
-"""Deviation of keys and values that train themselves, as they begin: small ones disturb a model less than peft's 1."""
+"""Deviation of keys and values that train themselves, as they begin: small ones disturb the model less than peft's 1."""
 
 KIND = "WHET_PREFIX"
 IMPLEMENTATION = "whet_prefix"
