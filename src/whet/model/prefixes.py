@@ -37,9 +37,6 @@ _PEFT_READS = {
     "CAUSAL_LM": ("gpt2", "llama", "qwen2"),
 }
 
-START = 0.02
-"""Deviation of keys and values that train themselves, as they begin: small ones disturb the model less than peft's 1."""
-
 KIND = "WHET_PREFIX"
 IMPLEMENTATION = "whet_prefix"
 """What the config of an attention with a wrapper calls the function that computes it."""
@@ -87,7 +84,7 @@ class Free(nn.Module):
 
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(START * torch.randn(length, 2 * width))
+        self.weight = nn.Parameter(torch.randn(length, 2 * width))
 
     def forward(self) -> Tensor:
         return self.weight
@@ -259,12 +256,7 @@ def insert(name: str, model: nn.Module, parts: Parts, length: int, bottleneck: i
         modules_to_save=saved_modules(parts),
         task_type=answers,
     )
-    made = compute_once(adapters.attached(model, config))
-    if bottleneck is None:
-        for encoder in made.modules():
-            if isinstance(encoder, PrefixEncoder):
-                nn.init.normal_(encoder.embedding.weight, std=START)
-    return made
+    return compute_once(adapters.attached(model, config))
 
 
 class _Once(PrefixEncoder):
@@ -275,7 +267,7 @@ class _Once(PrefixEncoder):
         return made.expand(len(prefix), -1, -1)
 
 
-def compute_once(model: nn.Module) -> PeftModel:
+def compute_once(model: nn.Module) -> nn.Module:
     """A model with peft's own prefix, which is made once for a batch instead of once a row."""
     assert isinstance(model, PeftModel)
     for adapter, config in model.peft_config.items():
