@@ -52,7 +52,7 @@ FLOORS = {
     "lp_ft": 0.9,
     "prefix": 0.86,
     "prompt": 0.82,
-    "p_tuning": 0.84,
+    "p_tuning": 0.8,
     "ia3": 0.86,
     "head": 0.58,
 }
