@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,17 @@ def test_a_run_works_in_a_thread_where_no_signal_can_be_caught(recipe: dict[str,
     thread.start()
     thread.join()
     assert len(runs) == 1
+
+
+def test_a_run_that_goes_on_cannot_be_resumed_beside_itself(recipe: dict[str, Any], tmp_path: Path) -> None:
+    session = Session.start(recipes.parse(recipe), tmp_path / "run")
+    with closing(session.events()) as events:
+        next(event for event in events if isinstance(event, Step) and event.step == 3)
+        before = (tmp_path / "run" / "events.jsonl").read_text()
+        with pytest.raises(RunFolderError, match="another process is working on this run"):
+            whet.resume(tmp_path / "run", quiet=True)
+        assert (tmp_path / "run" / "events.jsonl").read_text() == before
+    assert whet.resume(tmp_path / "run", quiet=True).metrics["test"]
 
 
 def test_stopped_and_resumed_is_the_very_run(recipe: dict[str, Any], tmp_path: Path) -> None:
