@@ -14,14 +14,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from whet.core import Examples, Ragged
-from whet.engine.device import highest_memory, present_memory, return_freed_memory
+from whet.engine.device import highest_memory, let_go, present_memory, return_freed_memory
 from whet.errors import RunError
+from whet.protocols import ReadingFiles
+
+if TYPE_CHECKING:
+    from whet.build import Prepared
 
 STEPS = 3
 """Steps over each batch: the first fills caches and makes the moments, the others are timed."""
@@ -85,7 +89,6 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
     from whet.build import prepare  # noqa: PLC0415
     from whet.engine.job import StopRequest  # noqa: PLC0415
     from whet.engine.loop import fit  # noqa: PLC0415
-    from whet.engine.predict import predict  # noqa: PLC0415
     from whet.events import Evaluated, Step, Stored  # noqa: PLC0415
     from whet.planning.work import heaviest  # noqa: PLC0415
     from whet.verbs import session  # noqa: F401, PLC0415
@@ -128,12 +131,28 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
                         evaluation = event.seconds / max(1, int(job.validation.lengths.sum()))
                 peak = highest()
             points.append(Point(size, len(rows) * int(train.lengths[chosen].max()), peak, min(seconds[1:])))
-    # As a run ends: rows are answered as whoever loads the saved model computes.
-    exact = prepared.arithmetic.exact
-    with highest_memory() as highest, exact.active(prepared.device), exact.attending(prepared.model):
-        predict(prepared.model, prepared.task, _some(prepared.examples["validation"], few), prepared.device)
-        ending = highest()
+    sides = {"train": _some(train, order[:READ]), "validation": _some(prepared.examples["validation"], few)}
+    ending = _ending(replace(prepared, examples=sides))
     return Seen(runtime, points, ending, evaluation, once)
+
+
+def _ending(prepared: Prepared) -> int:
+    """Bytes at the highest moment of a run's end, on a few of its rows; its model is spent."""
+    from whet.engine.predict import predict  # noqa: PLC0415  # as above
+    from whet.verbs.baselines import baselines  # noqa: PLC0415
+
+    exact = prepared.arithmetic.exact
+    # Rows are answered as whoever loads the saved model computes.
+    with highest_memory() as highest, exact.active(prepared.device), exact.attending(prepared.model):
+        predict(prepared.model, prepared.task, prepared.examples["validation"], prepared.device)
+        answering = highest()
+    if not isinstance(prepared.task, ReadingFiles):
+        return answering
+    let_go(prepared.model)
+    with highest_memory() as highest:
+        # The frozen body is opened once more, and reads training rows too.
+        baselines(prepared, "validation")
+        return max(answering, highest())
 
 
 def _some(examples: Examples, rows: np.ndarray) -> Examples:
