@@ -40,8 +40,8 @@ WORTHWHILE = 0.1
 """Least share of a forward pass for which outputs are stored."""
 
 OFTEN = 1.5
-"""How often rows have to be read at least for some layers' outputs to be stored; those of all layers always are, as
-they are few numbers and are computed in large batches."""
+"""How often rows have to be read at least for some layers' outputs to be stored unasked; those of all layers always
+are, as they are few numbers and are computed in large batches."""
 
 MEMORY = 0.25
 """Largest share of the free memory that outputs may take where there is no room on the disk."""
@@ -110,7 +110,7 @@ def open_cache(
     if job.augmentation is not None:
         yield NotStored(step, "augment changes the training rows in every epoch")
         return None
-    if passes < OFTEN and depth < len(job.parts.blocks):
+    if job.settings.cache == "auto" and passes < OFTEN and depth < len(job.parts.blocks):
         yield NotStored(step, "each row is read about once while these layers are frozen")
         return None
     started = time.perf_counter()

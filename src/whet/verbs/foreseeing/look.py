@@ -251,7 +251,8 @@ class Look:
         if not self.attached.hidden or self.values["cache"] == "off" or self.asked.changes:
             return
         batches, steps = len(self.asked.work.batches), self.steps
-        if batches and steps and steps < OFTEN * batches and not self.attached.whole:
+        once = batches and steps and steps < OFTEN * batches
+        if self.values["cache"] == "auto" and once and not self.attached.whole:
             return
         self._stores = True
         traced = self._trace(1, False)
