@@ -49,7 +49,7 @@ def held_by_another(folder: Path) -> subprocess.Popen[str]:
 def test_one_process_works_on_a_run_and_a_killed_one_is_not_waited_for(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with held_by_another(tmp_path) as process:
-        with pytest.raises(RunFolderError, match="another process is working on this run"):
+        with pytest.raises(RunFolderError, match="another process is working on the run"):
             folder.hold()
         process.kill()
     folder.hold()

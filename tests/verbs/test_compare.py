@@ -21,6 +21,7 @@ from whet.events import Event, Step
 from whet.intake import Shared
 from whet.run import comparison as folder_of
 from whet.run.comparison import Attempt, Candidate, Comparison
+from whet.run.lock import Lock
 from whet.verbs.compare import ask, go_on
 from whet.verbs.comparing import candidates, contender
 from whet.verbs.comparing.candidates import Asked, Budget, budget_of, entrants
@@ -188,6 +189,18 @@ def test_a_killed_comparison_goes_on_from_what_is_on_the_disk(
     gc.collect()
     resumed = go_on(tmp_path / "killed", Console(file=StringIO()))
     assert scores(resumed.comparison) == whole
+
+
+def test_a_comparison_that_goes_on_cannot_be_resumed_beside_itself(
+    recipe: dict[str, Any], whole: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InterruptedRunError):
+        begun(recipe, tmp_path / "c", 7).run()
+    before = (tmp_path / "c" / "comparison.json").read_bytes()
+    with Lock(tmp_path / "c", "it"), pytest.raises(RunFolderError, match="another process is working on the comp"):
+        whet.compare(resume=tmp_path / "c", quiet=True)
+    assert (tmp_path / "c" / "comparison.json").read_bytes() == before
+    assert scores(whet.compare(resume=tmp_path / "c", quiet=True).comparison) == whole
 
 
 def test_without_memory_runs_wait_on_the_disk(

@@ -103,7 +103,7 @@ def test_a_run_that_goes_on_cannot_be_resumed_beside_itself(recipe: dict[str, An
     with closing(session.events()) as events:
         next(event for event in events if isinstance(event, Step) and event.step == 3)
         before = (tmp_path / "run" / "events.jsonl").read_text()
-        with pytest.raises(RunFolderError, match="another process is working on this run"):
+        with pytest.raises(RunFolderError, match="another process is working on the run"):
             whet.resume(tmp_path / "run", quiet=True)
         assert (tmp_path / "run" / "events.jsonl").read_text() == before
     assert whet.resume(tmp_path / "run", quiet=True).metrics["test"]

@@ -96,7 +96,7 @@ class Cached:
 
 
 def open_cache(
-    job: Job, mask: Mask, used: Mapping[Side, np.ndarray], step: int, passes: float = 2.0
+    job: Job, mask: Mask, used: Mapping[Side, np.ndarray], step: int, passes: float = OFTEN
 ) -> Generator[Storing | Stored | NotStored, None, Cached | None]:
     """Store what the frozen layers return for the rows in ``used``, unless it is stored already.
 

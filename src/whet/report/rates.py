@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from whet.engine.range_test import MARGIN, RangeTest
+from whet.report.live import LiveBar
 from whet.report.plot import Axis, Line, Mark, Plot, Points, around
 from whet.report.writing import plain, score
 
@@ -26,26 +25,14 @@ TALL = 1.6
 """How many times the first mean loss is the highest that is drawn: an explosion would flatten all the rest."""
 
 
-class RatesProgress:
+class RatesProgress(LiveBar):
     """A bar while the test runs; nothing where there is no terminal."""
 
     def __init__(self, console: Console, steps: int) -> None:
         self._steps = steps
         self._done = 0
         self._told = "getting ready"
-        self._shown = console.is_terminal and not console.is_dumb_terminal
-        self._live = Live(get_renderable=self._bar, console=console, refresh_per_second=5, transient=True)
-
-    def __enter__(self) -> RatesProgress:
-        if self._shown:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._shown:
-            self._live.stop()
+        super().__init__(console)
 
     def step(self, done: int, rate: float, loss: float) -> None:
         """A step was taken."""

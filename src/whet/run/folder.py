@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
-from filelock import FileLock, Timeout
 
 from whet.core import Rows
 from whet.errors import RunFolderError, SaveError
 from whet.events import Event
+from whet.run.lock import Lock
 
 RECIPE = "recipe.yaml"
 ENVIRONMENT = "environment.json"
@@ -48,8 +48,6 @@ PREDICTIONS = "predictions.parquet"
 FINDINGS = "findings.json"
 REPORT = "report.html"
 CARD = "README.md"
-LOCK = ".lock"
-"""Beside the checkpoints, held by the process that trains; the system lets go of it when that dies."""
 
 PACKAGES = ("whet", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy", "scikit-learn")
 
@@ -60,7 +58,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._log: TextIO | None = None
-        self._lock: FileLock | None = None
+        self._lock = Lock(self.checkpoints, f"the run in {path}")
 
     @classmethod
     def create(cls, path: Path, needed: int) -> "RunFolder":
@@ -172,26 +170,11 @@ class RunFolder:
 
     def hold(self) -> None:
         """Keep other processes from working on this run; raises RunFolderError where one does already."""
-        if self._lock is not None:
-            return
-        try:
-            self.checkpoints.mkdir(exist_ok=True)
-            lock = FileLock(self.checkpoints / LOCK)
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise RunFolderError(
-                f"{self.path}: another process is working on this run; wait until it has ended, or stop it there"
-            ) from None
-        except (NotImplementedError, OSError):
-            # A file system that knows no locks.
-            return
-        self._lock = lock
+        self._lock.hold()
 
     def release(self) -> None:
         """Let other processes work on this run."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        self._lock.release()
 
     def rewind(self, step: int) -> None:
         """Drop what the log says about steps after ``step``: a resumed run takes them again."""

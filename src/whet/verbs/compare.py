@@ -18,6 +18,7 @@ from whet.report import leaderboard
 from whet.report.race import Race
 from whet.run import comparison as folder_of
 from whet.run.comparison import COMPARISON, Comparison
+from whet.run.lock import LOCK, Lock
 from whet.verbs.comparing import candidates
 from whet.verbs.comparing.candidates import Asked, budget_of
 from whet.verbs.comparing.contest import Contest
@@ -152,7 +153,7 @@ def is_comparison(folder: Path) -> bool:
 
 
 def _lead(folder: Path, asked: Asked, before: Comparison | None, console: Console) -> Compared:
-    with Race(console) as race:
+    with Lock(folder, f"the comparison in {folder}"), Race(console) as race:
         race.told("reading data and model")
         try:
             contest = Contest(folder, asked, race, before)
@@ -169,7 +170,8 @@ def _lead(folder: Path, asked: Asked, before: Comparison | None, console: Consol
 
 def _undo(folder: Path) -> None:
     """Nothing has begun: leave no trace."""
-    (folder / candidates.ASKED).unlink(missing_ok=True)
+    for name in (candidates.ASKED, LOCK):
+        (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
 

@@ -98,7 +98,7 @@ class Field:
     budget: str
     """In words."""
     advised: str
-    """The method that is advised for these rows, of those that take part."""
+    """The method that is advised; where it does not take part the second choice, which may not either."""
 
 
 def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared, stop: StopRequest) -> Field:

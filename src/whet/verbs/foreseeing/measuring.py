@@ -139,7 +139,7 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
 def _ending(prepared: Prepared) -> int:
     """Bytes at the highest moment of a run's end, on a few of its rows; its model is spent."""
     from whet.engine.predict import predict  # noqa: PLC0415  # as above
-    from whet.verbs.baselines import baselines  # noqa: PLC0415
+    from whet.verbs.baselines import probe  # noqa: PLC0415
 
     exact = prepared.arithmetic.exact
     # Rows are answered as whoever loads the saved model computes.
@@ -151,7 +151,7 @@ def _ending(prepared: Prepared) -> int:
     let_go(prepared.model)
     with highest_memory() as highest:
         # The frozen body is opened once more, and reads training rows too.
-        baselines(prepared, "validation")
+        probe(prepared, "validation")
         return max(answering, highest())
 
 
