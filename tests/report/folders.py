@@ -15,9 +15,13 @@ from whet import metrics
 from whet import recipe as recipes
 from whet.core import Choice, Scores
 from whet.run import comparison as comparisons
+from whet.run import tuning as searches
 from whet.run.comparison import Against, Attempt, Candidate, Comparison, Interval, Verdict
+from whet.run.tuning import Plan, Trial, Tuning
 
 LABELS = ("bad", "good", "so so")
+EVIL = "<script>alert('&')</script>"
+"""What stands in data that nobody has looked at."""
 
 
 def classified(
@@ -164,6 +168,49 @@ def compared(path: Path, count: int = 30, seeds: int = 2) -> Path:
         ),
     )
     return path
+
+
+def searched(path: Path, count: int = 30) -> Path:
+    """The folder of a search."""
+    path.mkdir()
+    searches.write(path, search(count))
+    return path
+
+
+def search(count: int, language: str = "en") -> Tuning:
+    """A search of so many trials, of which some have failed."""
+    draws = np.random.default_rng(0)
+    trials = []
+    for number in range(count):
+        settings: dict[str, object] = {
+            "training.learning_rate": float(10 ** draws.uniform(-5, -3)),
+            "method.rank": int(draws.choice([4, 8, 16])),
+            "training.dropout": None if number % 2 else 0.2,
+        }
+        value = float(draws.uniform(0.6, 0.9))
+        course = [(0.5, value - 0.1), (1.0, value)]
+        state = "failed" if number % 7 == 3 else "pruned" if number % 7 == 5 else "finished"
+        done = state == "finished"
+        trials.append(
+            Trial(
+                number,
+                settings,
+                state,  # type: ignore[arg-type]  # one of its values
+                score=value if done else None,
+                scores={"accuracy": value} if done else {},
+                course=course if state != "failed" else [],
+                seconds=1.5,
+                reason="" if done else EVIL,
+            )
+        )
+    spaces = {"training.learning_rate": "1e-5..1e-3", "method.rank": "4,8,16", "training.dropout": "null,0.2"}
+    plan = Plan({}, spaces, count, None, 1, 0, True, language)  # type: ignore[arg-type]  # one of its values
+    finished = [trial for trial in trials if trial.score is not None]
+    best = max(finished, key=lambda trial: trial.score or 0.0).number if finished else None
+    return Tuning(
+        plan, EVIL, "lora", "accuracy", True, {"validation": 90, "test": 100}, "whet tune x.csv", trials, 60.0, best,
+        {"training.learning_rate": 0.7, "method.rank": 0.3}, {best: {"accuracy": 0.8}} if best is not None else {},
+    )  # fmt: skip
 
 
 def _events(path: Path, steps: int, metric: str, best: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.browser import CHROMIUM, Browser
-from tests.report.folders import classified, compared
+from tests.report.folders import classified, compared, searched
 from whet.verbs.report import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")]
@@ -42,11 +42,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "run": write_report(classified(folder / "run", text=WIDE, rows=300, steps=400)),
         "many": write_report(classified(folder / "many", labels=many, rows=300, right=0.6), language="ko"),
         "comparison": write_report(compared(folder / "compared")),
+        "search": write_report(searched(folder / "searched")),
     }
     return {name: one.path for name, one in made.items()}
 
 
-@pytest.mark.parametrize("name", ["run", "many", "comparison"])
+@pytest.mark.parametrize("name", ["run", "many", "comparison", "search"])
 @pytest.mark.parametrize("width", [360, 820, 1440])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_overflows_and_nothing_is_complained_of(

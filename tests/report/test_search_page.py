@@ -2,119 +2,110 @@
 
 import re
 from dataclasses import replace
+from io import StringIO
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from whet.report.plot import Axis, Line, Mark, Plot, Points, bars
-from whet.report.search_page import WORDS, page
-from whet.run.tuning import Plan, Trial, Tuning
+import whet
+from tests.report.folders import EVIL, search
+from whet.errors import RunFolderError
+from whet.report import screen, svg
+from whet.report.page import of_search
+from whet.report.search_page import search_page
+from whet.report.words import Words
+from whet.run import tuning as searches
+from whet.run.tuning import Tuning
+from whet.verbs.report import content
 
-EVIL = "<script>alert('&')</script>"
 
-
-def search(count: int, language: str = "en") -> Tuning:
-    """A search of so many trials, of which some have failed."""
-    draws = np.random.default_rng(0)
-    trials = []
-    for number in range(count):
-        settings: dict[str, object] = {
-            "training.learning_rate": float(10 ** draws.uniform(-5, -3)),
-            "method.rank": int(draws.choice([4, 8, 16])),
-            "training.dropout": None if number % 2 else 0.2,
-        }
-        value = float(draws.uniform(0.6, 0.9))
-        course = [(0.5, value - 0.1), (1.0, value)]
-        state = "failed" if number % 7 == 3 else "pruned" if number % 7 == 5 else "finished"
-        done = state == "finished"
-        trials.append(
-            Trial(
-                number,
-                settings,
-                state,  # type: ignore[arg-type]  # one of its values
-                score=value if done else None,
-                scores={"accuracy": value} if done else {},
-                course=course if state != "failed" else [],
-                seconds=1.5,
-                reason="" if done else EVIL,
-            )
-        )
-    spaces = {"training.learning_rate": "1e-5..1e-3", "method.rank": "4,8,16", "training.dropout": "null,0.2"}
-    plan = Plan({}, spaces, count, None, 1, 0, True, language)  # type: ignore[arg-type]  # one of its values
-    finished = [trial for trial in trials if trial.score is not None]
-    best = max(finished, key=lambda trial: trial.score or 0.0).number if finished else None
-    return Tuning(
-        plan, EVIL, "lora", "accuracy", True, {"validation": 90, "test": 100}, "whet tune x.csv", trials, 60.0, best,
-        {"training.learning_rate": 0.7, "method.rank": 0.3}, {best: {"accuracy": 0.8}} if best is not None else {},
-    )  # fmt: skip
+def page(tuning: Tuning, language: str = "en") -> str:
+    t = Words(language)
+    return of_search(search_page(tuning, t), t, "1")
 
 
 def drawings(html: str) -> list[ElementTree.Element]:
-    return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html)]
+    return [ElementTree.fromstring(found) for found in re.findall(r"<svg[^>]*chart.*?</svg>", html)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 4, 30])
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_a_page_is_whole_however_far_the_search_is(count: int, language: str) -> None:
-    html = page(search(count, language))
+    html = page(search(count, language), language)
     assert html.startswith("<!doctype html>")
     assert EVIL not in html
-    assert "<script" not in html
-    assert "http" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in html.replace('http-equiv="Content-Security-Policy"', "")
     assert len(html.encode()) < 300_000
-    assert WORDS[language]["title"] in html
-    assert html.count('<td class="number">') == 2 * count + count
+    assert Words(language)("What was searched") in html
+    assert html.count('<td class="number soft">') == count
+    # Two charts of the course, and one for each setting once there are two scores.
+    assert len(drawings(html)) == {0: 0, 1: 2, 2: 5, 4: 5, 30: 5}[count]
     for drawing in drawings(html):
         for element in drawing.iter():
-            for name in ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2"):
+            for name, most in {"x": svg.WIDTH, "cx": svg.WIDTH, "y": svg.HEIGHT, "cy": svg.HEIGHT}.items():
                 if name in element.attrib:
-                    assert -20 <= float(element.attrib[name]) <= 700
+                    assert 0 <= float(element.attrib[name]) <= most
 
 
-def test_all_words_are_there_in_both_languages() -> None:
-    assert WORDS["en"].keys() == WORDS["ko"].keys()
-    for key in WORDS["en"]:
-        places = [sorted(re.findall(r"{\w+}", WORDS[language][key])) for language in ("en", "ko")]
-        assert places[0] == places[1]
+def test_the_page_says_what_was_best_and_what_new_rows_say() -> None:
+    shown = search_page(search(30), Words())
+    best = shown.rows[0]
+    assert best.best
+    assert shown.said.headline == f"Trial {best.number} is the best: Accuracy {best.value} on the validation rows"
+    assert any("80.0%" in sentence for sentence in shown.said.sentences)
+    assert [name for name, _ in shown.importance] == ["learning_rate", "method.rank"]
+    assert search_page(search(0), Words()).said.tone == "open"
 
 
-def test_where_less_is_better_the_line_of_the_best_falls() -> None:
-    made = replace(search(8), more_is_better=False)
-    line = next(e for e in drawings(page(made))[0].iter() if e.tag.endswith("polyline"))
-    heights = [float(place.split(",")[1]) for place in line.attrib["points"].split()]
+def heights(html: str) -> list[float]:
+    """Of the line of the best, from left to right."""
+    line = next(e for e in drawings(html)[0].iter() if "curve" in e.get("class", ""))
+    return [float(place.split(" ")[1]) for place in re.split("[ML]", line.attrib["d"])[1:]]
+
+
+@pytest.mark.parametrize("more_is_better", [True, False])
+def test_the_line_of_the_best_never_goes_back(more_is_better: bool) -> None:
+    made = search(8)
+    if not more_is_better:
+        trials = [one if one.score is None else replace(one, score=1 - one.score) for one in made.trials]
+        made = replace(made, trials=trials, more_is_better=False)
+    found = heights(page(made))
     # Lower on the screen is a larger number.
-    assert heights == sorted(heights)
+    assert found == sorted(found, reverse=more_is_better)
+    assert len(set(found)) > 1
 
 
-@pytest.mark.parametrize(
-    ("axis", "ticks"),
-    [
-        (Axis("", 0, 1), ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
-        (Axis("", 0.61, 0.74), ["0.65", "0.7"]),
-        (Axis("", 1e-5, 1e-3, log=True), ["1e-05", "1e-04", "0.001"]),
-        (Axis("", 2e-4, 5e-4, log=True), ["2e-04", "5e-04"]),
-        (Axis("", -0.5, 1.5, names=["a", "b"]), ["a", "b"]),
-    ],
-)
-def test_axes_have_round_numbers(axis: Axis, ticks: list[str]) -> None:
-    assert [name for _, name in axis.ticks()] == ticks
+def test_settings_that_are_no_numbers_stand_as_names() -> None:
+    chart = next(one for one in search_page(search(30), Words()).slices if one.title == "dropout")
+    told = [
+        element.text
+        for element in ElementTree.fromstring(chart.drawing).iter()
+        if element.get("class") == "tick middle"
+    ]
+    assert told == ["null", "0.2"]
 
 
-def test_a_drawing_is_valid_and_puts_points_where_they_belong() -> None:
-    across, up = Axis("rate", 1e-5, 1e-3, log=True), Axis("loss", 0.0, 2.0)
-    made = Plot(
-        "a <title>",
-        across,
-        up,
-        [Line([(1e-5, 2.0), (1e-3, 0.0)])],
-        [Points([(1e-4, 1.0)], "b", ["<told>"])],
-        [Mark(1e-4, "here")],
-        alone=True,
-    )
-    root = ElementTree.fromstring(made.svg())
-    circle = next(element for element in root.iter() if element.tag.endswith("circle"))
-    assert circle.attrib["cx"] == f"{56 + (640 - 56 - 14) / 2:.1f}"
-    assert circle.attrib["cy"] == f"{280 - 40 - (280 - 12 - 40) / 2:.1f}"
-    assert circle[0].text == "<told>"
-    ElementTree.fromstring(bars("b", [("x", 0.5), ("<y>", 0.0)]))
+def test_a_chart_alone_is_a_valid_file_that_needs_no_page() -> None:
+    curve = svg.Curve("<loss>", np.array([1e-5, 1e-4, 1e-3]), np.array([2.0, 1.0, 0.0]))
+    made = svg.alone(svg.lines([curve], alt="a", across="rate", marks=[svg.Mark("here", 1e-4)], logarithmic=True))
+    root = ElementTree.fromstring(made)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    line = next(element for element in root.iter() if element.get("class") == "stage")
+    assert float(line.attrib["x1"]) == svg.LEFT + (svg.WIDTH - svg.LEFT - svg.RIGHT) / 2
+    classes = {name for element in root.iter() for name in element.get("class", "").split()}
+    assert classes - {"chart", "tick", "across", "stage-name"} == {*re.findall(r"\.([a-z0-9-]+)", svg.ALONE)} & classes
+
+
+def test_a_search_is_reported_like_a_run(tmp_path: Path) -> None:
+    searches.write(tmp_path, search(4))
+    written = whet.write_report(tmp_path, language="ko")
+    assert written.path == tmp_path / searches.PAGE
+    assert "설정 탐색" in written.path.read_text()
+    console = Console(file=StringIO(), width=100)
+    screen.show(console, content([tmp_path], Words()))
+    assert "All trials, by Accuracy" in console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    with pytest.raises(RunFolderError, match="is a search; report it by itself"):
+        whet.write_report([tmp_path, tmp_path])

@@ -19,7 +19,7 @@ def report(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict and the file as JSON.")] = False,
 ) -> None:
-    """Write one self-contained page about a run or a comparison: verdict, curves, mistakes, decisions, costs."""
+    """Write one self-contained page about a run, a comparison or a search: verdict, curves, mistakes, costs."""
     from rich.console import Console
     from rich.text import Text
 

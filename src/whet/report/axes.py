@@ -10,6 +10,8 @@ FEW = 3
 """Fewer powers of ten than these are joined by what stands between them."""
 MOST = 5
 """More round values than these would run into each other."""
+LETTER = 6.2
+"""Mean width of a letter of a label."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,29 @@ class Scale:
         """Round values from end to end, about ``count`` of them."""
         return _powers(self.low, self.high) if self.logarithmic else _round_values(self.low, self.high, count)
 
+    def tell(self, value: float) -> str:
+        """What is written beside a value."""
+        return written(value)
+
     def _even(self, value: float) -> float:
         return math.log10(value) if self.logarithmic else value
+
+
+@dataclass(frozen=True)
+class Named(Scale):
+    """Names in place of the values 0, 1, 2 and so on, evenly apart."""
+
+    names: tuple[str, ...] = ()
+
+    def ticks(self, count: int = 4) -> list[float]:  # noqa: ARG002  # a name is never left out
+        """The place of every name."""
+        return [float(number) for number in range(len(self.names))]
+
+    def tell(self, value: float) -> str:
+        """A name, cut where it would run into the next one."""
+        letters = int(abs(self.end - self.start) / max(1, len(self.names)) / LETTER)
+        name = self.names[round(value)]
+        return name if len(name) <= letters else f"{name[: max(1, letters - 1)]}…"
 
 
 def spanning(

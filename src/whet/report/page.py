@@ -18,6 +18,7 @@ from markupsafe import Markup
 from whet.report.comparison_page import ComparisonPage
 from whet.report.naming import metric_name
 from whet.report.run_page import RunPage
+from whet.report.search_page import SearchPage
 from whet.report.words import Words
 from whet.report.writing import plain, valued
 
@@ -46,6 +47,18 @@ def of_comparison(page: ComparisonPage, t: Words, version: str) -> str:
         "metric": t(metric_name(comparison.metric)),
     }
     return _rendered("comparison.html", values, t, version)
+
+
+def of_search(page: SearchPage, t: Words, version: str) -> str:
+    """The page about a search for settings."""
+    tuning = page.tuning
+    values = {
+        "page": page,
+        "title": Path(tuning.data).name,
+        "over": f"{t('search for settings')} · {tuning.method}",
+        "metric": t(metric_name(tuning.metric)),
+    }
+    return _rendered("search.html", values, t, version)
 
 
 def _over(tasks: Sequence[str], methods: Sequence[str], t: Words) -> str:

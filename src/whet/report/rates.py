@@ -6,17 +6,17 @@ Pure rendering of values.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from whet.engine.range_test import MARGIN, RangeTest
+from whet.report import svg
 from whet.report.live import LiveBar
-from whet.report.plot import Axis, Line, Mark, Plot, Points, around
 from whet.report.writing import plain, score
 
 WIDTH, HEIGHT = 72, 14
@@ -113,24 +113,20 @@ def curve(found: RangeTest, width: int, height: int, mark: str) -> list[str]:
 def drawing(found: RangeTest) -> str:
     """The losses as a file of SVG."""
     top, (low, high) = _top(found), _ends(found)
-    bottom = min(min(found.means), min(found.losses))
-    marks = [Mark(found.suggestion, f"{found.suggestion:g}", "b")] if found.suggestion is not None else []
+    rates = np.array(found.rates)
+    marks = [svg.Mark(f"{found.suggestion:g}", found.suggestion)] if found.suggestion is not None else []
     marks = [mark for mark in marks if low <= mark.at <= high]
     if found.diverges is not None:
-        marks.append(Mark(found.diverges, f"{found.diverges:.0e}", "c"))
-    return Plot(
-        "Learning-rate range test",
-        Axis("learning rate", low, high if high > low else low * 10, log=True),
-        Axis("loss", *around([bottom, top])),
-        lines=[Line(_below(found.rates, found.means, top), "a", told="mean loss")],
-        points=[Points(_below(found.rates, found.losses, top), "c", size=2.0)],
-        marks=marks,
-        alone=True,
-    ).svg()
-
-
-def _below(rates: Sequence[float], losses: Sequence[float], top: float) -> list[tuple[float, float]]:
-    return [(rate, min(loss, top)) for rate, loss in zip(rates, losses, strict=True)]
+        marks.append(svg.Mark(f"{found.diverges:.0e}", found.diverges))
+    curves = [
+        svg.Curve("loss", rates, np.minimum(found.losses, top), "faint"),
+        svg.Curve("mean loss", rates, np.minimum(found.means, top)),
+    ]
+    return svg.alone(
+        svg.lines(
+            curves, alt="Learning-rate range test", across="learning rate", marks=marks, tell=score, logarithmic=True
+        )
+    )
 
 
 def _top(found: RangeTest) -> float:

@@ -17,6 +17,7 @@ from whet.core import Finding
 from whet.report.comparison_page import ComparisonPage, Row
 from whet.report.naming import metric_name, written
 from whet.report.run_page import Figure, RunPage
+from whet.report.search_page import SearchPage
 from whet.report.sentences import Said
 from whet.report.writing import plain
 
@@ -30,11 +31,14 @@ _TONES = {"good": "green", "open": "yellow", "bad": "red"}
 _SEVERITIES = {"error": "red", "warning": "yellow", "note": "blue"}
 
 
-def show(console: Console, content: RunPage | ComparisonPage) -> None:
+def show(console: Console, content: RunPage | ComparisonPage | SearchPage) -> None:
     """Print a report."""
     _verdict(console, content.said)
-    _findings(console, content.findings)
-    if isinstance(content, ComparisonPage):
+    if not isinstance(content, SearchPage):
+        _findings(console, content.findings)
+    if isinstance(content, SearchPage):
+        _search(console, content)
+    elif isinstance(content, ComparisonPage):
         _board(console, content)
         if content.best is not None:
             _title(
@@ -48,6 +52,20 @@ def show(console: Console, content: RunPage | ComparisonPage) -> None:
         _run(console, content)
     _title(console, "To repeat it")
     console.print(Text(f"  {plain(content.command)}", style="cyan"), soft_wrap=True)
+
+
+def _search(console: Console, page: SearchPage) -> None:
+    _figures(console, page.figures)
+    if page.importance:
+        _title(console, "How much each setting mattered")
+    for name, share in page.importance:
+        console.print(Text(f"  {_percent(share):>6}  {plain(name)}"))
+    _title(console, f"All trials, by {metric_name(page.tuning.metric)}")
+    table = _table("", "score", "time", "state", "")
+    for row in page.rows:
+        cells = (str(row.number), row.value, row.took, row.state, plain(row.settings))
+        table.add_row(*(Text(cell, style="bold" if row.best else "") for cell in cells))
+    console.print(table)
 
 
 def _verdict(console: Console, said: Said) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
-from whet.report.axes import Scale, spanning, written
+from whet.report.axes import LETTER, Named, Scale, spanning, written
 
 WIDTH, HEIGHT = 380, 236
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 14, 40
@@ -21,10 +21,15 @@ POINTS = 240
 """Points of a curve that are drawn: more are not seen."""
 HOVERED = 60
 """Points of a curve that tell their value when one points at them."""
-LETTER = 6.2
-"""Mean width of a letter of a label."""
 LINE = 13
 """Height of a label."""
+
+ALONE = (
+    "text{font:11.5px system-ui,sans-serif;fill:#59616d}.end{text-anchor:end}.middle{text-anchor:middle}"
+    ".grid,.axis{stroke:#c9ced6}.stage{stroke:#7b8490;stroke-dasharray:2 3}.curve{fill:none;stroke-width:2}"
+    ".s1{stroke:#1f5fa8}.s2{stroke:#b8470b}.faint{stroke:#a9c3e2;stroke-width:1}.hover{fill:transparent;stroke:none}"
+)
+"""What the page's style sheet says, as far as a drawing of its own needs it: every viewer reads this."""
 
 Attributes = Mapping[str, object]
 
@@ -52,6 +57,24 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A named place along the x axis."""
+
+    name: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One of many that tells what it is when one points at it."""
+
+    x: float
+    y: float
+    told: str
+    style: str = "s1"
+
+
+@dataclass(frozen=True)
 class Dot:
     """A candidate in a scatter plot."""
 
@@ -69,19 +92,23 @@ def lines(  # what a chart of lines is made of
     alt: str,
     across: str,
     bands: Sequence[Band] = (),
+    marks: Sequence[Mark] = (),
     tell: Callable[[float], str] = written,
     from_zero: bool = False,
+    logarithmic: bool = False,
 ) -> Markup:
     """A chart of curves over a common axis; ``alt`` is what it says to those who do not see it."""
     thin = [_thinned(curve) for curve in curves]
     every = [float(y) for curve in thin for y in curve.y]
     ends = [float(one) for curve in curves if len(curve.x) for one in (curve.x[0], curve.x[-1])]
-    x = _axis(ends, LEFT, WIDTH - RIGHT)
+    x = axis(min(ends, default=0.0), max(ends, default=1.0), logarithmic=logarithmic)
     y = spanning([*every, 0.0] if from_zero else every, HEIGHT - BOTTOM, TOP)
     drawn = [_frame(x, y, across, tell), *_bands(bands, x)]
     for curve in thin:
-        drawn.append(_node("path", {"d": _path(curve, x, y), "class": f"curve {curve.style}"}))
+        drawn.append(_curve(curve, x, y))
         drawn += [*_dots(curve, x, y)] if curve.dots else []
+    for mark in marks:
+        drawn += _marked(mark.name, x(mark.at))
     for curve in thin:
         drawn += _told(curve, x, y, tell)
     return _chart(drawn, alt)
@@ -108,6 +135,42 @@ def scatter(
         texts = [f"{dot.mark} {dot.name}", dot.mark] if number in front else [dot.mark]
         drawn += _label(texts, x(dot.x), y(dot.y), taken)
     return _chart(drawn, alt)
+
+
+def points(
+    found: Sequence[Point],
+    x: Scale,
+    *,
+    alt: str,
+    across: str,
+    tell: Callable[[float], str],
+    above: Curve | None = None,
+) -> Markup:
+    """Values one by one over an axis, and a curve above which, or below which, none of them stands."""
+    y = spanning([point.y for point in found], HEIGHT - BOTTOM, TOP)
+    drawn = [_frame(x, y, across, tell)]
+    drawn += [_curve(above, x, y)] if above is not None else []
+    for point in found:
+        place = {"cx": x(point.x), "cy": y(point.y), "r": 4, "class": f"dot {point.style}"}
+        drawn.append(_node("circle", place, _node("title", {}, point.told)))
+    return _chart(drawn, alt)
+
+
+def axis(low: float, high: float, *, logarithmic: bool = False) -> Scale:
+    """What runs across a chart, without room at its ends."""
+    return Scale(low, high, LEFT, WIDTH - RIGHT, logarithmic)
+
+
+def named_axis(names: Sequence[str]) -> Named:
+    """Names that stand across a chart."""
+    return Named(-0.5, len(names) - 0.5, LEFT, WIDTH - RIGHT, names=tuple(names))
+
+
+def alone(chart: Markup) -> str:
+    """A chart as a file of its own, which is light whatever the reader's theme."""
+    size = f'xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{2 * HEIGHT}" style="background:#fff"'
+    head, _, rest = str(chart).partition(">")
+    return f"{head} {size}><style>{ALONE}</style>{rest}\n"
 
 
 def cloud(x_values: np.ndarray, y_values: np.ndarray, *, alt: str, across: str) -> Markup:
@@ -179,11 +242,6 @@ def smoothed(values: np.ndarray, keep: float) -> np.ndarray:
     return np.array(means)
 
 
-def _axis(values: Sequence[float], start: float, end: float) -> Scale:
-    """An axis of steps, without room at its ends."""
-    return Scale(min(values, default=0.0), max(values, default=1.0), start, end)
-
-
 def _thinned(curve: Curve) -> Curve:
     """A curve with the means of as many stretches as can be seen."""
     if len(curve.x) <= POINTS:
@@ -194,6 +252,10 @@ def _thinned(curve: Curve) -> Curve:
     x = np.add.reduceat(curve.x, starts) / counts
     x[0], x[-1] = curve.x[0], curve.x[-1]
     return Curve(curve.name, x, np.add.reduceat(curve.y, starts) / counts, curve.style, curve.dots)
+
+
+def _curve(curve: Curve, x: Scale, y: Scale) -> Markup:
+    return _node("path", {"d": _path(curve, x, y), "class": f"curve {curve.style}"})
 
 
 def _path(curve: Curve, x: Scale, y: Scale) -> str:
@@ -221,7 +283,8 @@ def _told(curve: Curve, x: Scale, y: Scale, tell: Callable[[float], str]) -> lis
     told = []
     for one, other in zip(curve.x[::every].tolist(), curve.y[::every].tolist(), strict=True):
         if math.isfinite(other):
-            title = _node("title", {}, f"{curve.name} · {written(round(one))}: {tell(other)}")
+            at = x.tell(float(f"{one:.3g}") if x.logarithmic else round(one))
+            title = _node("title", {}, f"{curve.name} · {at}: {tell(other)}")
             told.append(_node("circle", {"cx": x(one), "cy": y(other), "r": 7, "class": "hover"}, title))
     return told
 
@@ -231,16 +294,26 @@ def _bands(bands: Sequence[Band], x: Scale) -> list[Markup]:
     drawn = []
     for number, band in enumerate(bands if len(bands) > 1 else ()):
         if number:
-            at = x(band.first)
-            drawn.append(_node("line", {"x1": at, "x2": at, "y1": TOP, "y2": HEIGHT - BOTTOM, "class": "stage"}))
+            drawn.append(_stroke(x(band.first)))
         room = int((x(band.last) - x(band.first)) / LETTER)
         name = band.name if len(band.name) <= room else f"{band.name[: room - 1]}…" if room > 3 else str(number + 1)
         drawn.append(_text(name, x(band.first) + 3, TOP + 9, "stage-name"))
     return drawn
 
 
+def _marked(name: str, at: float) -> list[Markup]:
+    """A line from top to bottom with its name, on the side where there is room."""
+    wide = LETTER * len(name)
+    beside = at + 3 if at + 3 + wide <= WIDTH else at - 3 - wide
+    return [_stroke(at), _text(name, beside, TOP + 9, "stage-name")]
+
+
+def _stroke(at: float) -> Markup:
+    return _node("line", {"x1": at, "x2": at, "y1": TOP, "y2": HEIGHT - BOTTOM, "class": "stage"})
+
+
 def _frame(
-    x: Scale, y: Scale, across: str, tell: Callable[[float], str], tell_across: Callable[[float], str] = written
+    x: Scale, y: Scale, across: str, tell: Callable[[float], str], tell_across: Callable[[float], str] | None = None
 ) -> Markup:
     """Axes with round values, and what runs across."""
     bottom = HEIGHT - BOTTOM
@@ -250,7 +323,7 @@ def _frame(
         parts += [_node("line", place), _text(tell(tick), LEFT - 7, y(tick) + 4, "tick end")]
     for tick in x.ticks():
         parts.append(_node("line", {"x1": x(tick), "x2": x(tick), "y1": bottom, "y2": bottom + 4, "class": "axis"}))
-        parts.append(_text(tell_across(tick), x(tick), bottom + 17, "tick middle"))
+        parts.append(_text((tell_across or x.tell)(tick), x(tick), bottom + 17, "tick middle"))
     parts.append(_node("line", {"x1": LEFT, "x2": WIDTH - RIGHT, "y1": bottom, "y2": bottom, "class": "axis"}))
     parts.append(_text(across, WIDTH - RIGHT, HEIGHT - 6, "across end"))
     return Markup("").join(parts)

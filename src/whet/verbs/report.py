@@ -1,8 +1,12 @@
-"""One page about a run, several runs or a comparison. Reads folders alone: no model is loaded, and no torch."""
+"""One page about a run, several runs, a comparison or a search for settings.
+
+Reads folders alone: no model is loaded, and no torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from whet import __version__
 from whet.errors import RunFolderError, SaveError
@@ -10,8 +14,10 @@ from whet.report import page
 from whet.report.comparison_page import ComparisonPage, comparison_page, of_folder
 from whet.report.contents import evaluations, open_run
 from whet.report.run_page import RunPage, run_page
+from whet.report.search_page import SearchPage, search_page
 from whet.report.several import beside
 from whet.report.words import Words
+from whet.run import tuning as searches
 from whet.run.comparison import COMPARISON
 from whet.run.folder import REPORT
 
@@ -21,7 +27,7 @@ class Report:
     """A page that was written."""
 
     path: Path
-    content: RunPage | ComparisonPage
+    content: RunPage | ComparisonPage | SearchPage
 
     @property
     def verdict(self) -> str:
@@ -37,35 +43,35 @@ class Report:
 def write_report(
     sources: str | Path | Sequence[str | Path], *, out: str | Path | None = None, language: str = "en"
 ) -> Report:
-    """Write one self-contained HTML page about a run, about several runs, or about the folder of a comparison.
+    """Write one self-contained HTML page about a run, several runs, or the folder of a comparison or of a search.
 
-    ``out`` is the file; without it ``report.html`` in the folder that is told about, or in the current one for several
-    runs. A report there is written anew, any other file is refused.
+    ``out`` is the file; without it ``report.html`` in the folder that is told about (``tune.html`` in that of a
+    search), or in the current one for several runs. A report there is written anew, any other file is refused.
 
-    Raises RunFolderError for what is no finished run or no comparison, and where ``out`` is taken; RecipeError for a
-    language that there is no report in; SaveError where the disk refuses.
+    Raises RunFolderError for what is no finished run, no comparison and no search, and where ``out`` is taken;
+    RecipeError for a language that there is no report in; SaveError where the disk refuses.
     """
     listed = [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]
     t = Words(language)
     target = Path(out) if out is not None else _target(listed)
     refuse_target(target)
     shown = content(listed, t)
-    written = (
-        page.of_run(shown, t, __version__) if isinstance(shown, RunPage) else page.of_comparison(shown, t, __version__)
-    )
-    _write(written, target)
+    _write(_rendered(shown, t), target)
     return Report(target, shown)
 
 
-def content(sources: Sequence[Path], t: Words) -> RunPage | ComparisonPage:
-    """What there is to tell; raises RunFolderError for what is no finished run and no comparison."""
+def content(sources: Sequence[Path], t: Words) -> RunPage | ComparisonPage | SearchPage:
+    """What there is to tell; raises RunFolderError for what is no finished run, no comparison and no search."""
     if not sources:
-        raise RunFolderError("name a run folder, several of them, or the folder of a comparison")
-    comparisons = [source for source in sources if (source / COMPARISON).is_file()]
-    if comparisons and len(sources) > 1:
-        raise RunFolderError(f"{comparisons[0]} is a comparison; report it by itself, or name its runs")
-    if comparisons:
+        raise RunFolderError("name a run folder, several of them, or the folder of a comparison or of a search")
+    for source in sources:
+        kind = _kind(source)
+        if kind and len(sources) > 1:
+            raise RunFolderError(f"{source} is a {kind}; report it by itself, or name its runs")
+    if _kind(sources[0]) == "comparison":
         return of_folder(sources[0], t)
+    if _kind(sources[0]) == "search":
+        return search_page(searches.read(sources[0]), t)
     if len(sources) == 1:
         return run_page(open_run(sources[0]), t)
     comparison, runs = beside([open_run(source) for source in sources])
@@ -82,8 +88,25 @@ def refuse_target(target: Path) -> None:
                 raise RunFolderError(f"{target} exists and is no report of whet; choose another file with --out")
 
 
+def _rendered(shown: RunPage | ComparisonPage | SearchPage, t: Words) -> str:
+    if isinstance(shown, RunPage):
+        return page.of_run(shown, t, __version__)
+    if isinstance(shown, SearchPage):
+        return page.of_search(shown, t, __version__)
+    return page.of_comparison(shown, t, __version__)
+
+
+def _kind(folder: Path) -> Literal["comparison", "search"] | None:
+    """What a folder is of, where that is more than one run."""
+    if (folder / COMPARISON).is_file():
+        return "comparison"
+    return "search" if (folder / searches.TUNE).is_file() else None
+
+
 def _target(sources: Sequence[Path]) -> Path:
-    return sources[0] / REPORT if len(sources) == 1 else Path(REPORT)
+    if len(sources) > 1:
+        return Path(REPORT)
+    return sources[0] / (searches.PAGE if _kind(sources[0]) == "search" else REPORT)
 
 
 def _write(text: str, target: Path) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
+from whet import __version__
 from whet.core import Scores
 from whet.engine.job import StopRequest
 from whet.errors import InterruptedRunError, RunError
 from whet.intake import Shared
+from whet.report import page
 from whet.report.search import SearchProgress
-from whet.report.search_page import page
+from whet.report.search_page import search_page
+from whet.report.words import Words
 from whet.run import tuning as files
 from whet.run.folder import CHECKPOINTS, RECIPE, RunFolder
 from whet.run.tuning import Trial, Tuning
@@ -161,7 +164,9 @@ class Search:
 
     def _write(self) -> None:
         files.write(self.folder, self.tuning)
-        (self.folder / files.PAGE).write_text(page(self.tuning), encoding="utf-8")
+        t = Words(self.plan.language)
+        shown = page.of_search(search_page(self.tuning, t), t, __version__)
+        (self.folder / files.PAGE).write_text(shown, encoding="utf-8", errors="replace")
 
     def _measure(self, best: int) -> None:
         """Measure the best trial on the test rows, and the one that the search began with."""
