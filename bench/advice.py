@@ -95,11 +95,11 @@ class Bench:
     def measure(self) -> list[Measured]:
         """Run everything that is not in the journal yet."""
         cases = {case.name: Measured(case) for case in CASES if case.name in self.asked.cases}
+        self._know(list(cases.values()))
         for wave in WAVES[: self.asked.waves]:
             for found in cases.values():
                 for seed in self.asked.seeds:
-                    self._train(found, seed, self._contenders(found.case, wave))
-        self._know(list(cases.values()))
+                    self._train(found, seed, self._contenders(found, wave))
         for found in cases.values():
             for kind, facts in ((ADVISED, replace(found.facts, probe=None)), (PROBED, found.facts)):
                 found.advice[kind] = advised = advise(facts)
@@ -107,12 +107,13 @@ class Bench:
                     self._train(found, seed, {kind: advised.first.recipe})
         return list(cases.values())
 
-    def _contenders(self, case: Case, wave: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    def _contenders(self, found: Measured, wave: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         """Name to what its recipe says beside the data."""
         made = {}
+        rows, classes = round(found.case.rows * (1 - VALIDATION)), found.facts.classes
         for name in wave:
             method = name.removesuffix(USUAL)
-            epochs = epochs_for(method, round(case.rows * (1 - VALIDATION)))
+            epochs = epochs_for(method, rows, classes=classes)
             longer = epochs != epochs_for(method, 10**9)
             if name == method or longer:
                 made[name] = {"method": {"name": method}}

@@ -13,7 +13,6 @@ from tests.contracts.arena import ROWS, SETTINGS, TensorTask, run, short, weight
 from tests.engine.jobs import (
     BlindTask,
     BreakingTask,
-    FlatTask,
     PeakTask,
     ScriptedTask,
     WeightedTask,
@@ -121,7 +120,7 @@ def test_the_learning_rate_follows_schedule_warm_up_and_stage() -> None:
 
 def test_plateau_slows_down_when_the_score_has_stopped_to_improve() -> None:
     plateau = {"name": "plateau", "factor": 0.5, "patience": 1}
-    made = job(short(learning_rate=0.1, steps=6, evaluate_every=1, schedule=plateau), task=changed(FlatTask))
+    made = job(short(learning_rate=0.1, steps=6, evaluate_every=1, schedule=plateau), task=changed(ScriptedTask))
     rates = [event.learning_rate for event in of_kind(Step, run(made))]
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.025])
 
@@ -264,16 +263,24 @@ def test_the_best_weights_come_back_and_measure_what_was_recorded(backbone: str,
 
 
 def test_of_equal_evaluations_the_first_is_best() -> None:
-    events = run(job(short(steps=4, evaluate_every=1), task=changed(FlatTask)))
+    events = run(job(short(steps=4, evaluate_every=1), task=changed(ScriptedTask)))
     assert [event.best for event in of_kind(Evaluated, events)] == [True, False, False, False]
     assert of_kind(Finished, events)[0].best_step == 1
+
+
+def test_of_equal_metrics_the_lower_loss_is_best() -> None:
+    """A handful of validation rows are all right long before the weights are good."""
+    task = changed(ScriptedTask, losses=(0.9, 0.5, 0.4, 0.6))
+    events = run(job(short(steps=4, evaluate_every=1), task=task))
+    assert [event.best for event in of_kind(Evaluated, events)] == [True, True, True, False]
+    assert of_kind(Finished, events)[0].best_step == 3
 
 
 # --- stopping early ---------------------------------------------------------------------------------------------
 
 
 def test_the_run_stops_when_the_patience_is_used_up() -> None:
-    events = run(job(short(steps=9, evaluate_every=2, patience=2), task=changed(FlatTask)))
+    events = run(job(short(steps=9, evaluate_every=2, patience=2), task=changed(ScriptedTask)))
     stopped = of_kind(Stopped, events)
     assert stopped == [Stopped(6, "accuracy has not become better in 2 evaluations", resumable=False)]
     assert events[-2:-1] == stopped
@@ -281,7 +288,7 @@ def test_the_run_stops_when_the_patience_is_used_up() -> None:
 
 
 def test_patience_that_is_used_up_at_the_last_step_stops_nothing() -> None:
-    events = run(job(short(steps=6, evaluate_every=2, patience=2), task=changed(FlatTask)))
+    events = run(job(short(steps=6, evaluate_every=2, patience=2), task=changed(ScriptedTask)))
     assert of_kind(Stopped, events) == []
 
 

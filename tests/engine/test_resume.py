@@ -9,8 +9,8 @@ import torch
 
 from tests.contracts.arena import SETTINGS, run, short, weights
 from tests.engine.jobs import (
-    FlatTask,
     PeakTask,
+    ScriptedTask,
     Stages,
     changed,
     job,
@@ -146,7 +146,7 @@ def test_a_model_that_went_further_can_be_taken_back(tmp_path: Path) -> None:
 
 def test_a_run_whose_patience_was_used_up_takes_no_further_step(tmp_path: Path) -> None:
     settings = short(steps=9, evaluate_every=1, patience=2)
-    whole, broken, resumed = (job(settings, f, task=changed(FlatTask)) for f in (None, tmp_path, tmp_path))
+    whole, broken, resumed = (job(settings, f, task=changed(ScriptedTask)) for f in (None, tmp_path, tmp_path))
     expected = run(whole)
     killed_after_saving(3, broken)
     rest = run(resumed, saved(tmp_path))

@@ -105,6 +105,16 @@ def test_runs_of_few_rows_are_longer_and_those_of_many_are_as_ever() -> None:
     assert many.notes == ()
 
 
+def test_many_classes_make_a_run_longer() -> None:
+    assert epochs_for("full", 700, classes=2) == epochs_for("full", 700) == 5
+    assert epochs_for("full", 700, classes=70) == 20
+    assert epochs_for("full", 7000, classes=150) == 5
+    assert epochs_for("full", 7000, classes=6) == 3
+    many = advise(replace(TEXTS, rows=7000, classes=150, rarest=40))
+    assert many.first.epochs == 5
+    assert "150 classes are many for 7,000 rows: 3 epochs would see 140 of each, 5 see 233" in many.notes[0]
+
+
 def test_a_pick_says_itself_as_a_recipe() -> None:
     assert Pick("full").recipe == {"method": {"name": "full"}}
     pick = Pick("lora", {"rank": 8}, epochs=4)

@@ -337,10 +337,13 @@ class _Run:
         return_freed_memory()
 
     def better(self, scores: Scores) -> bool:
-        """Whether these scores are better than the best so far."""
+        """Whether these scores are better than the best so far; of equal ones those with the lower loss are."""
         metric, best = self.job.settings.metric, self.progress.best_scores
         if not best:
             return True
+        if scores[metric] == best[metric]:
+            # Few validation rows are soon all right, long before the weights are as good as they get.
+            return scores["loss"] < best["loss"] if "loss" in scores.keys() & best.keys() else False
         more_is_better = self.job.task.metrics[metric]
         return scores[metric] > best[metric] if more_is_better else scores[metric] < best[metric]
 

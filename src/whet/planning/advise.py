@@ -28,6 +28,8 @@ BATCH = 16
 """Rows of a step, for which the learning rates of the methods were found."""
 FEWEST_STEPS = 200
 """Steps below which a run ends before it has learned what its rows can teach."""
+FEWEST_SEEN = 200
+"""Rows of each class, counted again in every pass, that a run has to see: of many classes few are in a step."""
 MOST_EPOCHS = 20
 """More passes than this over the same few rows teach nothing new."""
 SHORTEST = 30
@@ -253,14 +255,16 @@ def advise(facts: Facts) -> Advice:
     return Advice(rule.when, first, second, rule.why, rule.source, notes)
 
 
-def epochs_for(method: str, rows: int, batch: int = BATCH) -> int:
+def epochs_for(method: str, rows: int, batch: int = BATCH, classes: int | None = None) -> int:
     """Passes over the training rows: the method's own number, or as many as 200 steps take, at most 20.
 
     Runs of few rows end too early rather than too late: 20 epochs in place of 3 are what steadies fine-tuning on small
-    sets (Mosbach et al. 2021, arXiv 2006.04884; Zhang et al. 2021, arXiv 2006.05987).
+    sets (Mosbach et al. 2021, arXiv 2006.04884; Zhang et al. 2021, arXiv 2006.05987). Where there are ``classes``, 200
+    rows of each are seen, too, as 200 steps hold few of each of many (docs/explanation/advice.md).
     """
     usual = _defaults(method).epochs
-    return max(usual, min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / steps_of(1, rows, batch))))
+    fewest = FEWEST_STEPS / steps_of(1, rows, batch)
+    return max(usual, min(MOST_EPOCHS, math.ceil(max(fewest, FEWEST_SEEN * (classes or 0) / rows))))
 
 
 def steps_of(epochs: int, rows: int, batch: int = BATCH) -> int:
@@ -277,13 +281,19 @@ def _pick(method: str, facts: Facts) -> Pick:
     if facts.writes or facts.problem == "transcript":
         # What is known of longer runs is about classes and tags; a model that writes learns few rows by heart.
         return Pick(method)
-    epochs = epochs_for(method, facts.rows, facts.batch)
+    epochs = epochs_for(method, facts.rows, facts.batch, facts.classes)
     return Pick(method, epochs=None if epochs == _defaults(method).epochs else epochs)
 
 
 def _of_few_rows(facts: Facts, pick: Pick) -> str:
     usual, epochs = _defaults(pick.method).epochs, pick.epochs or 0
     short, long = (steps_of(count, facts.rows, facts.batch) for count in (usual, epochs))
+    if facts.classes and epochs > epochs_for(pick.method, facts.rows, facts.batch):
+        few, more = (count * facts.rows // facts.classes for count in (usual, epochs))
+        return (
+            f"{facts.classes:,} classes are many for {facts.rows:,} rows: {usual} epochs would see {few:,} of each, "
+            f"{epochs} see {more:,}"
+        )
     return (
         f"{facts.rows:,} rows are few: {usual} epochs would be {short} steps, {epochs} are {long} "
         "(Mosbach et al. 2021, arXiv 2006.04884)"
