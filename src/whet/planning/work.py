@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from whet.core import Batch, Examples
+from whet.data import pictures
 from whet.data.batch import epoch_batches, sorted_batches
 from whet.model.heads import HEADS, Kind
 from whet.planning.shapes import WRITES, inputs_of
@@ -19,7 +20,7 @@ from whet.protocols import Task
 EPOCHS = 3
 """Epochs whose batches are looked at: each shuffles them anew."""
 WORK = 1024
-"""Pixels, or numbers of a sound, that are as much work as a token."""
+"""Numbers of a sound that are as much work as a token."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,11 @@ def of_config(
         inputs = inputs_of(model, kind, count, length)
         return Read(inputs, count * each, count * length if kind in WRITES else 0)
 
-    one = inputs_of(model, kind, 1, length)[model.main_input_name]
-    each = (
-        length if HEADS[kind].reads == "texts" else max(1, one.numel() // (one.shape[1] if one.ndim > 2 else 1) // WORK)
-    )
+    each, reads = length, HEADS[kind].reads
+    if reads != "texts":
+        one = inputs_of(model, kind, 1, length)[model.main_input_name]
+        work = pictures.WORK if reads == "pictures" else WORK
+        each = max(1, one.numel() // (one.shape[1] if one.ndim > 2 else 1) // work)
     batches = [] if rows is None else [min(batch_size, rows - start) * each for start in range(0, rows, batch_size)]
     return Work(
         batch_size=batch_size,

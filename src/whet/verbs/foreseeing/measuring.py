@@ -20,7 +20,8 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from whet.core import Examples, Ragged
-from whet.engine.device import highest_memory, let_go, present_memory, return_freed_memory
+from whet.data.batch import sorted_batches
+from whet.engine.device import highest_memory, let_go, present_memory, return_freed_memory, tokens_at_once
 from whet.errors import RunError
 from whet.protocols import ReadingFiles
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 STEPS = 3
 """Steps over each batch: the first fills caches and makes the moments, the others are timed."""
-READ = 32
-"""Validation rows that are read, the longest ones."""
 _TAIL = 600
 
 
@@ -97,7 +96,9 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
     prepared = prepare(recipes.parse(raw))
     train, settings = prepared.examples["train"], prepared.settings
     order = heaviest(train.lengths, settings.batch_size, settings.seed)
-    few = np.argsort(-prepared.examples["validation"].lengths, kind="stable")[:READ]
+    # As many at once as a run reads: the highest moment may be there.
+    at_once = tokens_at_once(prepared.device)
+    read = {side: sorted_batches(prepared.examples[side].lengths, at_once)[0] for side in ("train", "validation")}
     epoch = math.ceil(len(train) / settings.batch_size)
     steps = settings.steps or settings.epochs * epoch
     # Best weights are there while steps are taken where some follow the first evaluation.
@@ -113,7 +114,7 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
                 prepared.job(None, StopRequest()),
                 train=_some(train, np.concatenate([rows] * STEPS)),
                 cache_folder=Path(folder),
-                validation=_some(prepared.examples["validation"], few),
+                validation=_some(prepared.examples["validation"], read["validation"]),
                 settings=replace(
                     settings, steps=STEPS, batch_size=len(rows), micro_batch_size=size, evaluate_every=every
                 ),
@@ -131,7 +132,7 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
                         evaluation = event.seconds / max(1, int(job.validation.lengths.sum()))
                 peak = highest()
             points.append(Point(size, len(rows) * int(train.lengths[chosen].max()), peak, min(seconds[1:])))
-    sides = {"train": _some(train, order[:READ]), "validation": _some(prepared.examples["validation"], few)}
+    sides = {side: _some(prepared.examples[side], rows) for side, rows in read.items()}
     ending = _ending(replace(prepared, examples=sides))
     return Seen(runtime, points, ending, evaluation, once)
 
