@@ -12,6 +12,7 @@ from torch import nn
 from tests.contracts.arena import SETTINGS, Fight, TensorTask, run, short
 from tests.engine.jobs import BY_NAME
 from whet.core import Mask
+from whet.engine import standard
 from whet.engine.job import Job
 from whet.engine.standard import standardise
 from whet.events import Finished, Step
@@ -76,6 +77,24 @@ def test_a_head_of_several_layers_and_one_of_every_token_stay_as_they_are(family
     before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
     begin(one)()
     assert all(torch.equal(tensor, before[name]) for name, tensor in one.model.state_dict().items())
+
+
+def test_padding_does_not_count_where_words_are_tagged() -> None:
+    one, lengths = job("bert"), np.array([2, 1])
+    padded = torch.tensor([[[1.0, 5.0], [3.0, 5.0]], [[5.0, 5.0], [999.0, 999.0]]])
+    tagging = replace(
+        one,
+        task=replace(one.task, problem="tagging"),  # type: ignore[type-var]  # a dataclass
+        train=replace(one.train, lengths=lengths),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standard, "readings", lambda *_: iter([(np.array([0, 1]), padded)]))
+        found = standard._moments(tagging, "classifier", np.arange(2), lambda *_: None)
+        assert found is not None
+        mean, scale = found
+        assert mean.tolist() == [3.0, pytest.approx(5.0, abs=0.01)]
+        assert scale[0] == 2.0
+        assert standard._moments(one, "classifier", np.arange(2), lambda *_: None) is None
 
 
 def test_the_run_ends_with_a_plain_layer_that_was_measured(tmp_path: Path) -> None:

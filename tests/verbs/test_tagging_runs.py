@@ -15,6 +15,7 @@ from tests import texts
 from whet import recipe as recipes
 from whet.cli.app import app
 from whet.core import Answer, Entity
+from whet.engine import predict, standard
 
 
 def only(answer: Answer) -> Entity:
@@ -65,6 +66,29 @@ def test_a_run_learns_and_is_loaded_and_asked_without_whet(recipe: dict[str, Any
     assert "AutoModelForTokenClassification" in (run.folder / "README.md").read_text()
     again = run.evaluate(recipe["data"]["train"])
     assert again.scores["f1"] > 0.9
+
+
+def test_a_head_alone_learns_from_sentences_of_all_lengths(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Batches of one length would hide that others are read.
+    monkeypatch.setattr(predict, "tokens_at_once", lambda _: 40)
+    seen: list[tuple[int, ...]] = []
+    plain = predict.readings
+
+    def noted(*arguments: Any) -> Any:
+        for chosen, read in plain(*arguments):
+            seen.append(tuple(read.shape))
+            yield chosen, read
+
+    monkeypatch.setattr(standard, "readings", noted)
+    recipe |= {"method": "head"}
+    recipe["training"] |= {"epochs": 8, "learning_rate": 0.02}
+    run = whet.train(recipe, out=tmp_path / "run", quiet=True)
+    assert len({shape[1] for shape in seen}) > 1
+    assert run.metrics["validation"]["token_accuracy"] > run.metrics["baselines"]["majority"]["token_accuracy"]
+    answers = run.evaluate(recipe["data"]["train"])
+    assert answers.scores["f1"] > 0.3
 
 
 def test_texts_with_spans_are_learned_and_answered_with_spans(

@@ -1,6 +1,6 @@
 """A model's predictions on many rows: in large batches sorted by length, without gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +12,9 @@ from whet.core import Batch, Examples, Kept, Ragged, Scores
 from whet.data.batch import sorted_batches
 from whet.engine.device import ALONE, Processes, tokens_at_once
 from whet.protocols import Task
+
+MATRIX = 2
+"""Axes of what is one row of numbers for each row."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,24 @@ def scores_of(predictions: Predictions, task: Task, examples: Examples) -> Score
 
 
 def features(
+    model: nn.Module, layer: str, task: Task, examples: Examples, rows: np.ndarray, device: torch.device
+) -> np.ndarray | None:
+    """(len(rows), D) what a layer of the model reads of these rows; None where that is no row of numbers for each.
+
+    The model is left in eval mode.
+    """
+    order, found = [], []
+    for chosen, read in readings(model, layer, task, examples, rows, device):
+        if read.ndim != MATRIX:
+            return None
+        order.append(chosen)
+        found.append(read.numpy())
+    in_order = np.empty((len(rows), found[0].shape[1]), dtype=found[0].dtype)
+    in_order[np.concatenate(order)] = np.concatenate(found)
+    return in_order
+
+
+def readings(
     model: nn.Module,
     layer: str,
     task: Task,
@@ -113,27 +134,27 @@ def features(
     rows: np.ndarray,
     device: torch.device,
     forward: Forward | None = None,
-) -> np.ndarray:
-    """(len(rows), ...) what a layer of the model reads of these rows; the model is left in eval mode."""
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """What a layer of the model reads, batch by batch: places among ``rows``, and (B, D) or (B, T, D) for these.
+
+    The model is left in eval mode.
+    """
     model.eval()
     forward = forward or (lambda batch, _: model(**batch.inputs))
-    read: list[torch.Tensor] = []
+    noted: list[torch.Tensor] = []
 
     def note(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        read.append(arguments[0].detach().float().cpu())
+        noted.append(arguments[0].detach().float().cpu())
 
     hook = model.get_submodule(layer).register_forward_pre_hook(note)
-    batches = sorted_batches(examples.lengths[rows], tokens_at_once(device))
     try:
-        with torch.inference_mode():
-            for chosen in batches:
+        for chosen in sorted_batches(examples.lengths[rows], tokens_at_once(device)):
+            with torch.inference_mode():
                 forward(task.collate(examples, rows[chosen]).to(device), rows[chosen])
-                if len(read[-1]) != len(chosen):
-                    # Several places of a row, such as the patches of a clip.
-                    read[-1] = read[-1].view(len(chosen), -1, *read[-1].shape[1:]).mean(dim=1)
+            read = noted.pop()
+            if len(read) != len(chosen):
+                # Several places of a row, such as the patches of a clip.
+                read = read.view(len(chosen), -1, *read.shape[1:]).mean(dim=1)
+            yield chosen, read
     finally:
         hook.remove()
-    found = torch.cat(read).numpy()
-    in_order = np.empty_like(found)
-    in_order[np.concatenate(batches)] = found
-    return in_order

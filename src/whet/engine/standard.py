@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from whet.core import Mask, Parts
 from whet.engine.job import Job
-from whet.engine.predict import Forward, features
+from whet.engine.predict import MATRIX, Forward, readings
 
 SAMPLE = 1000
 """Training rows at most from which mean and deviation are taken."""
@@ -24,27 +24,25 @@ LEAST = 0.01
 """Least deviation, as a share of the largest: what moves less is noise."""
 STEPS = 8
 """Steps of a mean to a deviation: numbers so coarse are the same however the features were rounded."""
-MATRIX = 2
-"""Axes of features that are one row of numbers for each row."""
 
 
 def standardise(job: Job, mask: Mask, rows: np.ndarray, forward: Forward, *, begun: bool) -> Callable[[], None]:
     """Let the linear layer that is all that trains read standardised numbers; returns what brings it back.
 
-    Mean and deviation are those of some of the training ``rows``, whose outputs ``forward`` computes. ``begun`` says
-    that the weights are in the new coordinates already. Nothing happens where more trains than one linear layer, and
-    where that does not read one row of numbers for each row.
+    Mean and deviation are those of some of the training ``rows``, whose outputs ``forward`` computes; of their tokens
+    where words are tagged. ``begun`` says that the weights are in the new coordinates already. Nothing happens where
+    more trains than one linear layer, and where that reads no row of numbers for each row or token.
     """
     name = _only_linear(job.model, job.parts, mask)
     if name is None:
         return lambda: None
     some = rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLE).round().astype(np.int64))]
     with job.arithmetic.active(job.device):
-        read = features(job.model, name, job.task, job.train, some, job.device, forward)
+        found = _moments(job, name, some, forward)
     layer = job.model.get_submodule(name)
-    if read.ndim != MATRIX or not isinstance(layer, nn.Linear):
+    if found is None or not isinstance(layer, nn.Linear):
         return lambda: None
-    mean, scale = _moments(torch.from_numpy(read))
+    mean, scale = found
     if _bias(layer) is None:
         mean = torch.zeros_like(mean)
     return _in_coordinates(layer, mean.to(layer.weight), scale.to(layer.weight), begun=begun)
@@ -59,12 +57,25 @@ def _only_linear(model: nn.Module, parts: Parts, mask: Mask) -> str | None:
     return name if type(model.get_submodule(name)) is nn.Linear else None
 
 
-def _moments(read: Tensor) -> tuple[Tensor, Tensor]:
-    """(D,) means and scales of (N, D) features; scales are powers of two, so that bringing weights back is exact."""
-    deviation = read.double().std(0, correction=0)
+def _moments(job: Job, layer: str, rows: np.ndarray, forward: Forward) -> tuple[Tensor, Tensor] | None:
+    """(D,) means and scales of what a layer reads; scales are powers of two, so that bringing weights back is exact.
+
+    None where it reads something else than rows, or the tokens of texts that are tagged.
+    """
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for chosen, read in readings(job.model, layer, job.task, job.train, rows, job.device, forward):
+        if job.task.problem == "tagging" and read.ndim == MATRIX + 1:
+            lengths = torch.from_numpy(job.train.lengths[rows[chosen]])
+            read = read[torch.arange(read.shape[1]) < lengths[:, None]]
+        if read.ndim != MATRIX:
+            return None
+        count, total = count + len(read), total + read.double().sum(0)
+        squares = squares + read.double().square().sum(0)
+    mean = total / count
+    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
     largest = float(deviation.max())
     scale = 2.0 ** deviation.clamp_min(largest * LEAST if largest > 0 else 1.0).log2().round()
-    return (read.double().mean(0) / scale * STEPS).round() / STEPS * scale, scale
+    return (mean / scale * STEPS).round() / STEPS * scale, scale
 
 
 def _in_coordinates(layer: nn.Linear, mean: Tensor, scale: Tensor, *, begun: bool) -> Callable[[], None]:

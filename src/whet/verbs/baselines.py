@@ -22,9 +22,6 @@ from whet.protocols import Generating, ReadingFiles, Transcribing
 LEARNED = 2000
 """Training rows from which the baseline over features learns at most: each takes a pass through the model."""
 
-MATRIX = 2
-"""Axes of features that are one row of numbers for each row."""
-
 
 def baselines(prepared: Prepared, measured: str) -> dict[str, Scores]:
     """Scores on the ``measured`` rows, by the name of the baseline."""
@@ -77,7 +74,7 @@ def _features(prepared: Prepared, *sides: tuple[Examples, np.ndarray]) -> list[n
         # Batches of another size would be laid beside what those left.
         return_freed_memory()
     let_go(model)
-    return [one if one.ndim == MATRIX else None for one in found]
+    return found
 
 
 def _of_transcripts(prepared: Prepared, measured: str) -> dict[str, Scores]:
