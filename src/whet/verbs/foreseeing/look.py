@@ -92,6 +92,9 @@ def arithmetic_key(arithmetic: Arithmetic) -> str:
     return f"{arithmetic.key} {torch.get_num_threads() if arithmetic.threads is None else arithmetic.threads}"
 
 
+LEAST_LEFT = 0.05
+"""Share of a pass that is left at least where the outputs of frozen layers are read: somebody has to read them."""
+
 DEPTHS = (4, 6)
 """Blocks of the models that are looked at in place of a deeper one."""
 
@@ -330,7 +333,9 @@ class Look:
         # Later stages store other outputs, of fewer layers.
         stored = self.cache or (stores and len(stages) > 1)
         once = passing.of(read) * work.stored / read if stored else 0.0
-        evaluation = passing.of(read) * work.validation / read * (0.1 if self.cache else 1.0)
+        frozen = sum(share * depth for share, depth in stages) / sum(share for share, _ in stages)
+        left = max(LEAST_LEFT, 1 - frozen) if stored else 1.0
+        evaluation = passing.of(read) * work.validation / read * left
         if seen is not None:
             once, evaluation = seen.once * work.stored, seen.evaluation * work.validation
         evaluations = -(-steps // every)
