@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from whet.core import Examples, Ragged
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 STEPS = 3
 """Steps over each batch: the first fills caches and makes the moments, the others are timed."""
+BATCHES = 4
+"""That are read without gradients: each may leave some memory behind that the next one cannot use."""
 _TAIL = 600
 
 
@@ -96,9 +99,7 @@ def _seen(raw: Mapping[str, Any], sizes: Sequence[int]) -> Seen:
     prepared = prepare(recipes.parse(raw))
     train, settings = prepared.examples["train"], prepared.settings
     order = heaviest(train.lengths, settings.batch_size, settings.seed)
-    # As many at once as a run reads: the highest moment may be there.
-    at_once = tokens_at_once(prepared.device)
-    read = {side: sorted_batches(prepared.examples[side].lengths, at_once)[0] for side in ("train", "validation")}
+    read = {side: _first(prepared.examples[side], prepared.device) for side in ("train", "validation")}
     epoch = math.ceil(len(train) / settings.batch_size)
     steps = settings.steps or settings.epochs * epoch
     # Best weights are there while steps are taken where some follow the first evaluation.
@@ -154,6 +155,11 @@ def _ending(prepared: Prepared) -> int:
         # The frozen body is opened once more, and reads training rows too.
         probe(prepared, "validation")
         return max(answering, highest())
+
+
+def _first(examples: Examples, device: torch.device) -> np.ndarray:
+    """Rows of the first batches that a run reads without gradients; its highest moment may be there."""
+    return np.concatenate(sorted_batches(examples.lengths, tokens_at_once(device))[:BATCHES])
 
 
 def _some(examples: Examples, rows: np.ndarray) -> Examples:
