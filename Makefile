@@ -29,7 +29,7 @@ demo: $(READY) ## Fine-tune the embedded MiniLM on the bundled support messages
 test: $(READY) lint ## Lint, types, layers, then all tests
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -m "not slow and not laws"
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -m "laws and not slow"
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -m slow
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: $(READY) ## Style, types and import layers
 	$(BIN)/ruff check .
