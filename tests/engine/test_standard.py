@@ -88,7 +88,7 @@ def test_padding_does_not_count_where_words_are_tagged() -> None:
         train=replace(one.train, lengths=lengths),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(standard, "readings", lambda *_: iter([(np.array([0, 1]), padded)]))
+        patch.setattr(standard, "readings", lambda *_: (one for one in [(np.array([0, 1]), padded)]))
         found = standard._moments(tagging, "classifier", np.arange(2), lambda *_: None)
         assert found is not None
         mean, scale = found

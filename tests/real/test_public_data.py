@@ -46,8 +46,14 @@ FLOORS = {
     "lora": 0.88,
     "adapter": 0.89,
     "bitfit": 0.87,
+    "layernorm": 0.88,
+    "last_blocks": 0.88,
+    "gradual": 0.9,
+    "lp_ft": 0.9,
     "prefix": 0.86,
     "prompt": 0.82,
+    "p_tuning": 0.8,
+    "ia3": 0.86,
     "head": 0.58,
 }
 

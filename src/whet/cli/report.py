@@ -9,7 +9,9 @@ from whet.cli.options import Quiet
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="A run folder, several of them, or the folder of a comparison.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="A run folder, several of them, or the folder of a comparison or of a search.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The file to write; report.html in the folder if not named.")] = None,
     language: Annotated[str, typer.Option("--lang", help="Language of the page: en or ko.")] = "en",
     in_terminal: Annotated[

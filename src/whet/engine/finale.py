@@ -1,7 +1,7 @@
 """What is tried once the steps are done: the mean of the last weights, and mixes with the pre-trained ones.
 
-All are scored on the validation rows, and the best stays; where metric and loss are
-equal, the weights of the best evaluation.
+All are scored on the validation rows, and the best stays; where metric and loss are equal, the weights of the best
+evaluation.
 """
 
 import time

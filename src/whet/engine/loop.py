@@ -343,7 +343,7 @@ class _Run:
             return True
         if scores[metric] == best[metric]:
             # Few validation rows are soon all right, long before the weights are as good as they get.
-            return scores["loss"] < best["loss"] if "loss" in scores.keys() & best.keys() else False
+            return "loss" in scores.keys() & best.keys() and scores["loss"] < best["loss"]
         more_is_better = self.job.task.metrics[metric]
         return scores[metric] > best[metric] if more_is_better else scores[metric] < best[metric]
 

@@ -1,6 +1,7 @@
 """A model's predictions on many rows: in large batches sorted by length, without gradients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -116,11 +117,12 @@ def features(
     The model is left in eval mode.
     """
     order, found = [], []
-    for chosen, read in readings(model, layer, task, examples, rows, device):
-        if read.ndim != MATRIX:
-            return None
-        order.append(chosen)
-        found.append(read.numpy())
+    with closing(readings(model, layer, task, examples, rows, device)) as batches:
+        for chosen, read in batches:
+            if read.ndim != MATRIX:
+                return None
+            order.append(chosen)
+            found.append(read.numpy())
     in_order = np.empty((len(rows), found[0].shape[1]), dtype=found[0].dtype)
     in_order[np.concatenate(order)] = np.concatenate(found)
     return in_order
@@ -134,7 +136,7 @@ def readings(
     rows: np.ndarray,
     device: torch.device,
     forward: Forward | None = None,
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+) -> Generator[tuple[np.ndarray, torch.Tensor], None, None]:
     """What a layer of the model reads, batch by batch: places among ``rows``, and (B, D) or (B, T, D) for these.
 
     The model is left in eval mode.

@@ -8,6 +8,7 @@ x W + b is z W' + b' with W' = s W and b' = b + m W, which is the same function,
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -63,14 +64,15 @@ def _moments(job: Job, layer: str, rows: np.ndarray, forward: Forward) -> tuple[
     None where it reads something else than rows, or the tokens of texts that are tagged.
     """
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
-    for chosen, read in readings(job.model, layer, job.task, job.train, rows, job.device, forward):
-        if job.task.problem == "tagging" and read.ndim == MATRIX + 1:
-            lengths = torch.from_numpy(job.train.lengths[rows[chosen]])
-            read = read[torch.arange(read.shape[1]) < lengths[:, None]]
-        if read.ndim != MATRIX:
-            return None
-        count, total = count + len(read), total + read.double().sum(0)
-        squares = squares + read.double().square().sum(0)
+    with closing(readings(job.model, layer, job.task, job.train, rows, job.device, forward)) as batches:
+        for chosen, read in batches:
+            if job.task.problem == "tagging" and read.ndim == MATRIX + 1:
+                lengths = torch.from_numpy(job.train.lengths[rows[chosen]])
+                read = read[torch.arange(read.shape[1]) < lengths[:, None]]
+            if read.ndim != MATRIX:
+                return None
+            count, total = count + len(read), total + read.double().sum(0)
+            squares = squares + read.double().square().sum(0)
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
     largest = float(deviation.max())

@@ -114,7 +114,7 @@ def _history(tuning: Tuning, t: Words) -> Chart | None:
     last = tuning.trials[-1].number
     # A step up stands at the trial that made it.
     across = np.repeat(np.array([*(trial.number for trial in finished), last], dtype=float), 2)[1:-1]
-    above = svg.Curve(t("best so far"), across, np.repeat(so_far, 2), "s2")
+    best = svg.Curve(t("best so far"), across, np.repeat(so_far, 2), "s2")
     title = t("{metric} of each trial", metric=t(metric_name(tuning.metric)))
     drawing = svg.points(
         [*_points(broken, "rest", tuning), *_points(finished, "s1", tuning)],
@@ -122,7 +122,7 @@ def _history(tuning: Tuning, t: Words) -> Chart | None:
         alt=title,
         across=t("trial"),
         tell=lambda value: briefly(tuning.metric, value),
-        above=above,
+        curve=best,
     )
     told = [t("Orange: the best so far.")] + ([t("Grey: broken off.")] if broken else [])
     return Chart(title, drawing, " ".join(told))

@@ -144,12 +144,12 @@ def points(
     alt: str,
     across: str,
     tell: Callable[[float], str],
-    above: Curve | None = None,
+    curve: Curve | None = None,
 ) -> Markup:
-    """Values one by one over an axis, and a curve above which, or below which, none of them stands."""
+    """Values one by one over an axis, with a curve through some of them."""
     y = spanning([point.y for point in found], HEIGHT - BOTTOM, TOP)
     drawn = [_frame(x, y, across, tell)]
-    drawn += [_curve(above, x, y)] if above is not None else []
+    drawn += [_curve(curve, x, y)] if curve is not None else []
     for point in found:
         place = {"cx": x(point.x), "cy": y(point.y), "r": 4, "class": f"dot {point.style}"}
         drawn.append(_node("circle", place, _node("title", {}, point.told)))
