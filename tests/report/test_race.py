@@ -4,7 +4,6 @@ from io import StringIO
 
 from rich.console import Console
 
-from whet.events import Step, Storing
 from whet.report.race import Race
 
 
@@ -18,24 +17,22 @@ class Clock:
         return self.now
 
 
-def step(number: int) -> Step:
-    return Step(number, 0.1, 0.5, 1e-4, 1.0, 16, 100, 0.1)
-
-
 def raced(console: Console) -> None:
     """Two rounds: a step of the first takes two seconds, one of the second half a second."""
     clock = Clock()
     with Race(console, clock) as race:
-        race.round([("full", 2), ("head", 4)], 1, 2)
+        race.round([("full", 2), ("head", 4)], 1, 2, 1)
         for name, steps, seconds in (("full", 2, 2.0), ("head", 4, 0.5)):
             race.turn(name, steps)
-            race.event(Storing(0, 1, 10))
-            for number in range(steps):
+            race.storing(name, 1, 10)
+            for _ in range(steps):
                 clock.now += seconds
-                race.event(step(number + 1))
+                race.stepped(name)
+            race.ended(name)
             race.told(f"{name}: [bold]accuracy[/bold] 0.9")
-        race.round([("full", 10), ("head", 10)], 2, 2)
+        race.round([("full", 10), ("head", 10)], 2, 2, 1)
         race.turn("full", 10)
+        race.ended("full")
         race.told("full failed", bad=True)
         race.turn("head", 10)
 
@@ -59,3 +56,21 @@ def test_in_a_terminal_a_bar_shows_whose_turn_it_is() -> None:
     raced(console)
     assert isinstance(console.file, StringIO)
     assert "round 2 of 2" in console.file.getvalue()
+
+
+def test_two_at_once_take_half_of_the_time_but_no_less_than_the_longer_one() -> None:
+    console = Console(file=StringIO(), width=120, force_terminal=True, legacy_windows=False)
+    clock = Clock()
+    with Race(console, clock) as race:
+        race.round([("full", 10), ("head", 10), ("lora, seed 1", 10)], 1, 1, 2)
+        race.turn("full", 10)
+        race.turn("head", 10)
+        clock.now = 1.0
+        race.stepped("full")
+        race.stepped("head")
+        # 9 s of each that runs and 10 s of the other, shared by two.
+        assert race._left() == 14.0
+        race.ended("head")
+        race.turn("lora, seed 1", 10)
+        race.ended("lora, seed 1")
+        assert race._left() == 9.0

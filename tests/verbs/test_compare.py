@@ -3,7 +3,7 @@
 import gc
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import whet
-from whet.engine.job import StopRequest
+from tests.verbs.contests import METHODS, Silent, begun, plain, scores
 from whet.errors import DataError, InterruptedRunError, RecipeError, RunError, RunFolderError
 from whet.evaluate import halving
-from whet.events import Event, Step
 from whet.intake import Shared
 from whet.run import comparison as folder_of
 from whet.run.comparison import Attempt, Candidate, Comparison
@@ -27,8 +26,6 @@ from whet.verbs.comparing import candidates, contender
 from whet.verbs.comparing.candidates import Asked, Budget, budget_of, entrants
 from whet.verbs.comparing.contest import Contest
 from whet.verbs.comparing.entry import enter
-
-METHODS = ["full", "head", "lora", "last_blocks"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,62 +46,6 @@ def recipe(reviews: Path, tiny_model: Path) -> dict[str, Any]:
 def whole(reviews: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What comes of the comparison in one piece."""
     return scores(begun(plain(reviews, tiny_model), tmp_path_factory.mktemp("whole") / "c").run())
-
-
-def plain(reviews: Path, tiny_model: Path) -> dict[str, Any]:
-    return {
-        "data": {"train": str(reviews)},
-        "model": str(tiny_model),
-        "training": {"steps": 16, "batch_size": 4, "learning_rate": 0.01, "checkpoint_every": 5},
-    }
-
-
-class Silent:
-    """Watches without a word, and asks to stop where it is told to."""
-
-    def __init__(self, stop_at: int = 0) -> None:
-        self.contest: Contest | None = None
-        self.lines: list[str] = []
-        self._left = stop_at
-
-    def round(self, turns: Sequence[tuple[str, int]], number: int, of: int) -> None:
-        assert all(steps >= 0 for _, steps in turns)
-
-    def turn(self, name: str, steps: int) -> None:
-        pass
-
-    def event(self, event: Event) -> None:
-        self._left -= isinstance(event, Step)
-        if isinstance(event, Step) and self._left == 0:
-            assert self.contest is not None
-            self.contest.stop.make("a test")
-
-    def told(self, line: str, *, bad: bool = False) -> None:
-        self.lines.append(line)
-
-
-def begun(recipe: dict[str, Any], folder: Path, stop_at: int = 0, **more: Any) -> Contest:
-    """A comparison that stops after so many steps of all candidates together."""
-    asked = ask(recipe, METHODS, [], [], more.get("seeds", 1), None, more.get("exhaustive", False))
-    folder.mkdir()
-    candidates.write(folder, asked)
-    watcher = Silent(stop_at)
-    contest = Contest(folder, asked, watcher)
-    watcher.contest = contest
-    return contest
-
-
-def scores(comparison: Comparison) -> dict[str, Any]:
-    """All that does not depend on the clock."""
-    assert comparison.verdict is not None
-    return {
-        "states": {
-            one.name: [(a.state, a.step, a.validation, a.test) for a in one.attempts] for one in comparison.candidates
-        },
-        "scores": comparison.verdict.scores,
-        "against": comparison.verdict.against,
-        "baselines": comparison.baselines,
-    }
 
 
 def test_a_comparison_leaves_runs_and_a_verdict(recipe: dict[str, Any], tmp_path: Path) -> None:
@@ -175,8 +116,8 @@ def test_a_killed_comparison_goes_on_from_what_is_on_the_disk(
         pass
 
     class Killer(Silent):
-        def event(self, event: Event) -> None:
-            self._left -= isinstance(event, Step)
+        def stepped(self, name: str) -> None:
+            self._left -= 1
             if not self._left:
                 raise KilledError
 
@@ -281,7 +222,7 @@ def test_if_all_fail_the_reasons_are_told(reviews: Path, tiny_decoder: Path, tmp
 def test_a_time_is_shared_out(recipe: dict[str, Any], tmp_path: Path) -> None:
     del recipe["training"]["steps"]
     asked = ask(recipe, ["full", "head"], [], [], 1, "20m", False)
-    field = enter(tmp_path, asked, None, Shared(), StopRequest())
+    field = enter(tmp_path, asked, None, Shared())
     assert field.budget == "20 min 00 s in all, the same time each"
     # All train to 1/8, one goes on: the whole is 9/8 of a run, of 17 minutes.
     for player in field.players:

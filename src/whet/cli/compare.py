@@ -30,6 +30,10 @@ def compare(  # noqa: PLR0913  # an option each
         str | None, typer.Option(help="What each gets, 375steps or 3epochs, or what all get together, 20m.")
     ] = None,
     exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Drop nobody on the way.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Candidates that train beside each other; two if not named, where a CPU has room for them."),
+    ] = None,
     task: Task = None,
     out: Annotated[Path | None, typer.Option(help="The folder; one below runs/ if not named.")] = None,
     assignments: Assignments = None,
@@ -54,7 +58,8 @@ def compare(  # noqa: PLR0913  # an option each
     learning_rates = _numbers(rates)
     if source is None:
         idle: dict[str, object] = {"--methods": methods, "--models": models, "--rates": rates, "--seeds": seeds != 1}
-        idle |= {"--budget": budget, "--exhaustive": exhaustive, "--task": task, "--out": out, "--set": assignments}
+        idle |= {"--budget": budget, "--exhaustive": exhaustive, "--jobs": jobs}
+        idle |= {"--task": task, "--out": out, "--set": assignments}
         refuse_idle("--resume: goes on with what was begun", idle)
         raw: dict[str, Any] = {}
     else:
@@ -62,13 +67,14 @@ def compare(  # noqa: PLR0913  # an option each
         from whet.verbs.comparing.candidates import Asked, budget_of, entrants
 
         raw = plain_recipe(source, assignments, None, task)
-        entrants(Asked(raw, _names(methods), _names(models), learning_rates, seeds, budget_of(budget), exhaustive))
+        limit = budget_of(budget)
+        entrants(Asked(raw, _names(methods), _names(models), learning_rates, seeds, limit, exhaustive, jobs=jobs))
     from whet.verbs import compare as verb
 
     if resume is not None:
         compared = verb.go_on(resume, console)
     else:
-        asked = verb.ask(raw, _names(methods), _names(models), learning_rates, seeds, budget, exhaustive)
+        asked = verb.ask(raw, _names(methods), _names(models), learning_rates, seeds, budget, exhaustive, jobs)
         compared = verb.run(asked, out, console)
     if as_json:
         print_comparison(compared)

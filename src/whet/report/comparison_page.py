@@ -196,10 +196,12 @@ def _figures(comparison: Comparison, places: Sequence[Place], t: Words) -> list[
     seeds = max((place.seeds for place in places), default=0)
     rows = comparison.rows.get(comparison.measured, 0)
     side = t("test rows") if comparison.measured == "test" else t("validation rows")
+    budget = comparison.budget or t("all runs together")
+    beside = t("{count} candidates at a time", count=comparison.jobs) if comparison.jobs > 1 else ""
     return [
         Figure(t("Candidates"), str(len(places)), t("{count} came to the end", count=finished)),
         Figure(t("Seeds"), str(seeds), t("of each finalist, at most")),
-        Figure(t("Took"), duration(comparison.seconds), comparison.budget or t("all runs together")),
+        Figure(t("Took"), duration(comparison.seconds), "; ".join(filter(None, (budget, beside)))),
         Figure(t("Measured on"), f"{rows:,}", side),
     ]
 

@@ -30,7 +30,9 @@ def show(console: Console, comparison: Comparison, folder: Path) -> None:
     for sentence in others:
         console.print(Padding(Text(plain(sentence), style="dim"), (0, 0, 0, 2)))
     console.print()
-    facts = {"budget": comparison.budget, "took": duration(comparison.seconds), "saved in": str(folder)}
+    beside = f", {comparison.jobs} candidates at a time" if comparison.jobs > 1 else ""
+    took = f"{duration(comparison.seconds)}{beside}"
+    facts = {"budget": comparison.budget, "took": took, "saved in": str(folder)}
     for name, value in facts.items():
         console.print(Text(f"{name:<10}", style="dim").append(plain(value), style="not dim"), soft_wrap=True)
     console.print()

@@ -5,15 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from whet.events import Event, Step, Storing
 from whet.report.live import LiveBar
 from whet.report.writing import duration, plain
+
+
+@dataclass
+class Running:
+    """A turn that is under way."""
+
+    steps: int
+    begun: float
+    taken: int = 0
+    storing: str = ""
 
 
 class Race(LiveBar):
@@ -21,42 +31,47 @@ class Race(LiveBar):
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._name = ""
         self._round = (0, 0)
-        self._done = self._steps = self._turn = self._taken = 0
-        self._waiting: list[tuple[str, int]] = []
-        self._storing = ""
+        self._at_once = 1
+        self._done = self._steps = 0
+        self._waiting: dict[str, int] = {}
+        self._running: dict[str, Running] = {}
         self._seconds: dict[str, float] = {}
         """Of a step of each candidate."""
-        self._since = self._begun = clock()
+        self._since = clock()
         super().__init__(console)
 
-    def round(self, turns: Sequence[tuple[str, int]], number: int, of: int) -> None:
-        """A round begins: these runs take so many steps each."""
-        self._round, self._waiting, self._name = (number, of), list(turns), ""
-        self._steps, self._done, self._turn, self._taken = sum(max(0, steps) for _, steps in turns), 0, 0, 0
-        names = list(dict.fromkeys(name for name, _ in turns))
+    def round(self, turns: Sequence[tuple[str, int]], number: int, of: int, at_once: int) -> None:
+        """A round begins: these runs take so many steps each, ``at_once`` of them beside each other."""
+        self._round, self._at_once = (number, of), at_once
+        self._waiting, self._running = {name: max(0, steps) for name, steps in turns}, {}
+        self._steps, self._done = sum(self._waiting.values()), 0
+        names = list(dict.fromkeys(self._waiting))
         left = self._left()
         about = f", about {duration(left)}" if math.isfinite(left) else ""
         self.told(f"round {number} of {of}: {', '.join(names)}; {self._steps:,} steps in all{about}")
 
     def turn(self, name: str, steps: int) -> None:
         """It is the turn of this run."""
-        self._done += self._turn - self._taken
-        if self._name and self._waiting:
-            self._waiting.pop(0)
-        self._name, self._turn, self._taken, self._begun = name, max(0, steps), 0, self._clock()
-        self._storing = ""
+        self._waiting.pop(name, None)
+        self._running[name] = Running(max(0, steps), self._clock())
 
-    def event(self, event: Event) -> None:
-        """Something happens in that run."""
-        if isinstance(event, Storing):
-            self._storing = f"computing the frozen layers once: {event.done:,}/{event.rows:,} rows"
-        if isinstance(event, Step):
-            self._storing = ""
-            self._taken += 1
-            self._done += 1
-            self._seconds[self._candidate(self._name)] = (self._clock() - self._begun) / self._taken
+    def stepped(self, name: str) -> None:
+        """It has taken a step."""
+        run = self._running[name]
+        run.storing = ""
+        run.taken += 1
+        self._done += 1
+        self._seconds[_candidate(name)] = (self._clock() - run.begun) / run.taken
+
+    def storing(self, name: str, done: int, rows: int) -> None:
+        """It computes frozen layers once, and has come so far."""
+        self._running[name].storing = f"computing the frozen layers once: {done:,}/{rows:,} rows"
+
+    def ended(self, name: str) -> None:
+        """Its turn is over: steps that it left out are done."""
+        run = self._running.pop(name)
+        self._done += max(0, run.steps - run.taken)
 
     def told(self, line: str, *, bad: bool = False) -> None:
         """There is something to say."""
@@ -68,15 +83,10 @@ class Race(LiveBar):
         if not known:
             return math.nan
         usual = sum(known) / len(known)
-        # The first of those that wait has its turn, once there is one.
-        others = sum(
-            max(0, steps) * self._seconds.get(name, usual) for name, steps in self._waiting[1 if self._name else 0 :]
-        )
-        here = self._seconds.get(self._candidate(self._name), usual) * max(0, self._turn - self._taken)
-        return here + others
-
-    def _candidate(self, name: str) -> str:
-        return name.partition(",")[0]
+        steps = self._waiting | {name: max(0, run.steps - run.taken) for name, run in self._running.items()}
+        seconds = [left * self._seconds.get(_candidate(name), usual) for name, left in steps.items()]
+        # The longest of them is not shared.
+        return max([sum(seconds) / self._at_once, *seconds])
 
     def _bar(self) -> RenderableType:
         if not self._steps:
@@ -85,6 +95,11 @@ class Race(LiveBar):
         times = f"{duration(self._clock() - self._since)}, {duration(self._left())} left in this round"
         number, of = self._round
         line = Table.grid(padding=(0, 2))
-        told = self._storing or f"{plain(self._name)} {self._taken:,}/{self._turn:,}"
-        line.add_row(bar, Text(f"round {number} of {of}"), Text(told, style="bold"), Text(times, style="dim"))
+        told = [run.storing or f"{plain(name)} {run.taken:,}/{run.steps:,}" for name, run in self._running.items()]
+        runs = Text(", ".join(told), style="bold")
+        line.add_row(bar, Text(f"round {number} of {of}"), runs, Text(times, style="dim"))
         return line
+
+
+def _candidate(name: str) -> str:
+    return name.partition(",")[0]

@@ -126,6 +126,8 @@ class Comparison:
     """None until it has finished."""
     rungs_decided: int = 0
     """After how many rungs it was decided who goes on."""
+    jobs: int = 1
+    """Candidates that trained beside each other: seconds are of a part of the machine each."""
 
 
 def write(folder: Path, comparison: Comparison) -> None:

@@ -69,6 +69,7 @@ def compare(  # noqa: PLR0913  # what is compared, and a keyword for each sectio
     seeds: int = 1,
     budget: str | None = None,
     exhaustive: bool = False,
+    jobs: int | None = None,
     task: str | Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -83,8 +84,10 @@ def compare(  # noqa: PLR0913  # what is compared, and a keyword for each sectio
     methods the usual ones and ``scratch`` do, each with its own learning rate unless rates are named (None is its
     own). ``budget`` is what each gets, ``"375steps"`` or ``"3epochs"``, or what all get together, ``"20m"``; without it
     each trains for the recipe's epochs, or 3. Whoever falls behind clearly is dropped on the way, unless
-    ``exhaustive``. ``source``, ``task``, ``data``, ``training`` and ``seed`` are as for ``train``. ``resume`` names, in
-    place of all of these, the folder of a comparison that was stopped.
+    ``exhaustive``. ``jobs`` candidates train beside each other, each with its part of the threads; without it two do
+    where a CPU has threads and memory for them and no time is shared out. ``source``, ``task``, ``data``, ``training``
+    and ``seed`` are as for ``train``. ``resume`` names, in place of all of these, the folder of a comparison that was
+    stopped.
 
     Raises RecipeError, DataError, ModelError or RunFolderError before anything is trained; RunError where no candidate
     comes to the end; InterruptedRunError where Ctrl-C stopped it.
@@ -102,7 +105,7 @@ def compare(  # noqa: PLR0913  # what is compared, and a keyword for each sectio
         for key, value in (values or {}).items():
             recipes.put(raw, [section, key], value)
     plain = [method if isinstance(method, str) else dict(method) for method in methods]
-    asked = ask(raw, plain, list(models), list(rates), seeds, budget, exhaustive)
+    asked = ask(raw, plain, list(models), list(rates), seeds, budget, exhaustive, jobs)
     return run(asked, Path(out) if out else None, console)
 
 
@@ -114,14 +117,14 @@ def ask(
     seeds: int,
     budget: str | None,
     exhaustive: bool,
-    command: str = "",
+    jobs: int | None = None,
 ) -> Asked:
     """What is to be compared; raises RecipeError with all that is wrong with it."""
     limit = budget_of(budget)
     whole = {key: _from_here(value) if key == "data" else value for key, value in raw.items()}
     here = [_path(model) for model in models]
-    command = command or _command(whole, methods, here, rates, seeds, budget, exhaustive)
-    asked = Asked(whole, methods, here, rates, seeds, limit, exhaustive, command)
+    command = _command(whole, methods, here, rates, seeds, budget, exhaustive, jobs)
+    asked = Asked(whole, methods, here, rates, seeds, limit, exhaustive, command, jobs)
     candidates.entrants(asked)
     return asked
 
@@ -216,6 +219,7 @@ def _command(
     seeds: int,
     budget: str | None,
     exhaustive: bool,
+    jobs: int | None,
 ) -> str:
     """What one would type to repeat it."""
     data = raw.get("data")
@@ -226,6 +230,7 @@ def _command(
         "--rates": ["own" if rate is None else f"{rate:g}" for rate in rates],
         "--seeds": [str(seeds)] if seeds > 1 else [],
         "--budget": [budget] if budget else [],
+        "--jobs": [str(jobs)] if jobs is not None else [],
     }
     for option, values in listed.items():
         words += [option, ",".join(values)] if values else []

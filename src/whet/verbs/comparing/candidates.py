@@ -54,6 +54,8 @@ class Asked:
     exhaustive: bool = False
     """Whether nobody is dropped."""
     command: str = ""
+    jobs: int | None = None
+    """Candidates that train beside each other; None leaves it to the machine."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Entrant:
     raw: dict[str, Any]
 
     def recipe(self, seed: int, split_off: bool) -> Recipe:
+        """The recipe of one run, as ``plain``."""
+        return recipes.parse(self.plain(seed, split_off))
+
+    def plain(self, seed: int, split_off: bool) -> dict[str, Any]:
         """The recipe of one run; ``split_off`` says that sides are split off the training rows.
 
         Runs with any seed are measured on the same rows.
@@ -77,7 +83,7 @@ class Entrant:
         raw["seed"] = base + seed if isinstance(base, int) else base
         if seed and split_off:
             recipes.put(raw, ["data", "split_seed"], base)
-        return recipes.parse(raw)
+        return raw
 
     def train(self, steps: int | None, evaluate_every: int, checkpoint_every: int) -> None:
         """Let its runs train for so long, where time is shared out, and be evaluated and saved so often."""
@@ -106,6 +112,13 @@ def entrants(asked: Asked) -> list[Entrant]:
     problems: list[str] = []
     if asked.seeds < 1:
         problems.append(f"--seeds: {asked.seeds}: at least one is needed")
+    if asked.jobs is not None and asked.jobs < 1:
+        problems.append(f"--jobs: {asked.jobs}: at least one candidate trains at a time")
+    if (asked.jobs or 1) > 1 and asked.budget.seconds is not None:
+        problems.append(
+            f"--jobs: {asked.jobs} candidates beside each other do not get the same time each, as who trains beside "
+            "whom decides how fast they are; give a budget in steps or epochs, or leave --jobs out"
+        )
     unusable = [rate for rate in asked.rates if rate is not None and not 0 < rate < 10]
     problems += [f"--rates: {rate:g}: a learning rate is above 0 and below 10" for rate in unusable]
     made: list[Entrant] = []

@@ -20,28 +20,35 @@ from whet.engine import state
 from whet.engine.device import choose_device, forget_peak, free_share, peak_memory, used_memory
 from whet.engine.job import StopRequest
 from whet.engine.predict import predict
+from whet.errors import WhetError
 from whet.evaluate.compare import Sample
 from whet.events import Evaluated, Event, Events, Step
 from whet.intake import Shared
 from whet.recipe import Recipe
 from whet.run.comparison import Attempt
 from whet.run.folder import METRICS, RECIPE, RunFolder
-from whet.verbs.comparing.judging import sample_of
+from whet.verbs.comparing.judging import sample_of, write_sample
+from whet.verbs.comparing.turns import Ended, Turn
 from whet.verbs.session import Session
 
 SPARE = 0.25
 """Share of the memory that stays free: with less, a run that waits leaves its memory."""
 
+FAILURES = (WhetError, MemoryError, RuntimeError)
+"""What ends a candidate and not the comparison: torch tells of memory that is used up by a RuntimeError."""
+
 
 class Contender:
     """A run of a candidate with one seed."""
 
-    def __init__(self, recipe: Recipe, attempt: Attempt, root: Path, shared: Shared, stop: StopRequest) -> None:
+    def __init__(
+        self, recipe: Recipe, attempt: Attempt, root: Path, shared: Shared, stop: StopRequest, idle: int = 0
+    ) -> None:
+        """``idle`` bytes are in use before anybody trains."""
         self.attempt = attempt
         self.session: Session | None = None
         """The run, while it is in memory."""
-        self.idle = 0
-        """Bytes that are in use before anybody trains."""
+        self._idle = idle
         self._held = 0
         self._recipe = recipe
         self._folder = root / attempt.folder
@@ -51,6 +58,35 @@ class Contender:
         self._random: state.Tensors = {}
         self._said: Kept = None
         self._scores: Scores = {}
+
+    def take(self, turn: Turn, show: Callable[[Event], None]) -> Ended:
+        """Take a turn; a failure is its end, and no error."""
+        self.attempt = replace(turn.attempt, state="running")
+        try:
+            if not self.advance(turn.rung, show):
+                return self._ended(turn)
+            sample = self.sample() if turn.rung is not None else self.finish(turn.baselines)
+            write_sample(turn.sample, sample)
+        except FAILURES as error:
+            failed = self._ended(turn, failure=_reason(error))
+            self.forget()
+            return failed
+        if turn.rung is not None:
+            ended = self._ended(turn, sample.score)
+            self.wait()
+            return ended
+        self.attempt = replace(self.attempt, state="finished")
+        ended = self._ended(turn, sample.score)
+        self.forget()
+        return ended
+
+    def _ended(self, turn: Turn, score: float | None = None, failure: str = "") -> Ended:
+        trainable = total = 0
+        if self.session is not None:
+            parts, stages = self.session.prepared.parts, self.session.prepared.stages
+            trainable = parts.count(frozenset().union(*(stage.mask for stage in stages)))
+            total = parts.count(frozenset(parts.parameters))
+        return Ended(turn.name, self.attempt, score, failure, trainable, total)
 
     def open(self) -> Session:
         """The run, begun or taken up; raises a WhetError where it cannot be."""
@@ -90,7 +126,7 @@ class Contender:
                         return True
         finally:
             # What the others hold meanwhile is not its own.
-            peak = self.idle + self._held + peak_memory(device) - before
+            peak = self._idle + self._held + peak_memory(device) - before
             self._held += used_memory(device) - before
             self.attempt = replace(
                 self.attempt,
@@ -151,12 +187,6 @@ class Contender:
             self._events.close()
         self.session, self._events, self._random, self._said, self._held = None, None, {}, None, 0
 
-    @property
-    def stored_bytes(self) -> int:
-        """What the model takes in files."""
-        folder = RunFolder(self._folder).model
-        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
     def _observe(self, step: int, said: Kept) -> None:
         del step
         self._said = said
@@ -173,6 +203,12 @@ class Contender:
         return sample_of(
             saved.task, values["training"]["metric"], said, examples, metrics["test"] or metrics["validation"]
         )
+
+
+def _reason(error: BaseException) -> str:
+    problems = error.problems if isinstance(error, WhetError) else ()
+    reason = problems[0] if problems else f"{type(error).__name__}: {error}"
+    return reason.partition("\n")[0]
 
 
 def measured(splits: Mapping[str, object]) -> Literal["test", "validation"]:

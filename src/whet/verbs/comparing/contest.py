@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+
+import torch
 
 from whet.core import Finding, Scores
+from whet.engine.device import free_memory, join
 from whet.engine.job import StopRequest
-from whet.errors import InterruptedRunError, RunError, WhetError
+from whet.errors import InterruptedRunError, RunError
 from whet.evaluate.compare import Sample
 from whet.evaluate.halving import decide, in_doubt
-from whet.events import Event
 from whet.intake import Shared
 from whet.report.writing import score
 from whet.run import comparison as folder_of
@@ -21,35 +23,21 @@ from whet.run.comparison import Comparison, Verdict
 from whet.run.folder import FINDINGS, RunFolder
 from whet.verbs.baselines import baselines, probe
 from whet.verbs.comparing.candidates import Asked
-from whet.verbs.comparing.contender import Contender
-from whet.verbs.comparing.entry import Player, enter
-from whet.verbs.comparing.judging import Finalist, gaps, judge, read_sample, write_sample
+from whet.verbs.comparing.crew import Alone, Crew, Watcher
+from whet.verbs.comparing.entry import Field, Player, enter
+from whet.verbs.comparing.judging import Finalist, gaps, judge, read_sample
+from whet.verbs.comparing.lanes import Lanes
+from whet.verbs.comparing.turns import Ended, Turn
 
 SAMPLES = "samples"
 """Folder of what runs scored at rungs and at the end, on rows drawn anew."""
 
-FAILURES = (WhetError, MemoryError, RuntimeError)
-"""What ends a candidate and not the comparison: torch tells of memory that is used up by a RuntimeError."""
-
-
-class Watcher(Protocol):
-    """Shows a comparison while it runs."""
-
-    def round(self, turns: Sequence[tuple[str, int]], number: int, of: int) -> None:
-        """Round ``number`` begins: these runs take so many steps each."""
-        ...
-
-    def turn(self, name: str, steps: int) -> None:
-        """It is the turn of this run, which will take so many steps now."""
-        ...
-
-    def event(self, event: Event) -> None:
-        """Something happens in it."""
-        ...
-
-    def told(self, line: str, *, bad: bool = False) -> None:
-        """There is something to say."""
-        ...
+PAIR = 2
+"""Candidates that train beside each other where nobody says how many: more than two were not tried."""
+COPIES = 6
+"""Sizes of a model that a run takes: weights, gradients, two moments, the best weights, and what it computes."""
+LIBRARIES = 10**9
+"""Bytes that a process takes with its libraries and the rows."""
 
 
 class Contest:
@@ -69,9 +57,12 @@ class Contest:
         self._baselines: dict[str, Scores] = dict(before.baselines) if before else {}
         self._seconds = before.seconds if before else 0.0
         self._verdict: Verdict | None = None
-        self._field = enter(folder, asked, before, Shared(), self.stop)
+        shared = Shared()
+        self._field = enter(folder, asked, before, shared)
         self._metric = self._field.survey.settings.metric
         self._more_is_better = self._field.survey.task.metrics[self._metric]
+        jobs = _jobs(asked, self._field)
+        self._crew: Crew = Alone(folder, shared, self.stop) if jobs == 1 else Lanes(jobs, folder, self.stop)
 
     def run(self) -> Comparison:
         """Lead all candidates to their ends, and judge.
@@ -80,11 +71,12 @@ class Contest:
         """
         self._write()
         looked = 0 if self._asked.exhaustive else len(self._field.players[0].rungs)
-        for number in range(self._decided, looked):
-            if len(self._alive) > 1:
-                self._round(number, looked + 1)
-                self._drop(number)
-        self._finals(looked + 1)
+        with closing(self._crew):
+            for number in range(self._decided, looked):
+                if len(self._alive) > 1:
+                    self._round(number, looked + 1)
+                    self._drop(number)
+            self._finals(looked + 1)
         return self._judge()
 
     @property
@@ -95,38 +87,52 @@ class Contest:
 
     def _round(self, number: int, of: int) -> None:
         """Let everybody train up to a rung."""
-        waiting = [
-            (player, seed, player.rungs[number])
+        turns = [
+            self._turn(player, seed, number)
             for player in self._alive
-            for seed in player.runs
+            for seed in player.attempts
             if not self._path(player, seed, number).exists()
         ]
-        self._announce(waiting, number + 1, of)
-        for player, seed, rung in waiting:
-            if player.alive and self._turn(player, seed, rung):
-                run = player.runs[seed]
-                sample = run.sample()
-                write_sample(self._path(player, seed, number), sample)
-                place = f"after step {rung:,} of {player.steps:,}"
-                self._watcher.told(f"{self._called(player, seed)}: {self._metric} {score(sample.score)} {place}")
-                run.wait()
-                self._write()
+        for player, ended in self._lead(turns, number + 1, of):
+            place = f"after step {player.rungs[number]:,} of {player.steps:,}"
+            self._say(player, ended, place)
 
-    def _turn(self, player: Player, seed: int, rung: int | None) -> bool:
-        """Let one run train; False where it failed. Raises InterruptedRunError where the user stopped it."""
-        run = player.runs[seed]
-        self._watcher.turn(self._called(player, seed), (rung or player.steps) - run.attempt.step)
-        run.attempt = replace(run.attempt, state="running")
-        try:
-            came = self.stop.reason is None and run.advance(rung, self._watcher.event)
-        except FAILURES as error:
-            self._fail(player, run, error)
-            return False
-        if not came:
-            self._pause()
-        if run.session is not None and not player.total:
-            player.count(run.session.prepared)
-        return True
+    def _turn(self, player: Player, seed: int, number: int | None) -> Turn:
+        """The turn of a run, to a rung or to the end."""
+        return Turn(
+            name=player.name,
+            called=player.name if self._asked.seeds == 1 else f"{player.name}, seed {seed}",
+            recipe=player.entrant.plain(seed, self._field.split_off),
+            attempt=player.attempts[seed],
+            rung=None if number is None else player.rungs[number],
+            sample=self._path(player, seed, number),
+            baselines=self._of_baselines() if number is None else None,
+        )
+
+    def _lead(self, turns: Sequence[Turn], number: int, of: int) -> Iterator[tuple[Player, Ended]]:
+        """Let runs have their turn, and tell who has come to its end.
+
+        Raises InterruptedRunError where the user stopped them.
+        """
+        players = {player.name: player for player in self._alive}
+        steps = [(turn.called, turn.steps) for turn in turns]
+        self._watcher.round(steps, number, of, self._crew.at_once)
+        wanted: Callable[[Turn], bool] = lambda turn: players[turn.name].alive  # noqa: E731
+        for ended in self._crew.lead(turns, wanted, self._watcher):
+            player = players[ended.name]
+            player.take(ended)
+            if ended.failure:
+                self._fail(player, ended)
+            elif ended.score is not None:
+                yield player, ended
+            self._write()
+        if self.stop.reason is not None:
+            self._pause(self.stop.reason)
+
+    def _say(self, player: Player, ended: Ended, place: str) -> None:
+        called = player.name if self._asked.seeds == 1 else f"{player.name}, seed {ended.attempt.seed}"
+        assert ended.score is not None
+        self._watcher.told(f"{called}: {self._metric} {score(ended.score)} {place}")
 
     def _drop(self, number: int) -> None:
         """Decide who goes on."""
@@ -148,9 +154,7 @@ class Contest:
             # In one piece: whoever goes on from here must not decide once more, among fewer.
             self._write()
             for player in losers:
-                for run in player.runs.values():
-                    run.leave(run.attempt.reason)
-                player.stored_bytes = next(iter(player.runs.values())).stored_bytes
+                self._crew.leave(player.keys, next(iter(player.attempts.values())).reason)
             if losers:
                 self._watcher.told(f"dropped: {', '.join(player.name for player in losers)}")
             self._write()
@@ -169,31 +173,14 @@ class Contest:
 
     def _finals(self, of: int) -> None:
         """Lead those that are left to the end, and measure them."""
-        waiting: list[tuple[Player, int, int | None]] = [
-            (player, seed, None)
+        turns = [
+            self._turn(player, seed, None)
             for player in self._alive
-            for seed, run in player.runs.items()
-            if run.attempt.state != "finished"
+            for seed, attempt in player.attempts.items()
+            if attempt.state != "finished"
         ]
-        self._announce(waiting, of, of)
-        for player, seed, _ in waiting:
-            if player.alive and self._turn(player, seed, None):
-                self._finish(player, seed)
-
-    def _finish(self, player: Player, seed: int) -> None:
-        run = player.runs[seed]
-        try:
-            sample = run.finish(self._of_baselines())
-        except FAILURES as error:
-            self._fail(player, run, error)
-            return
-        write_sample(self._path(player, seed, None), sample)
-        run.attempt = replace(run.attempt, state="finished")
-        player.stored_bytes = run.stored_bytes
-        run.forget()
-        side = f"on the {self._field.side} rows"
-        self._watcher.told(f"{self._called(player, seed)}: {self._metric} {score(sample.score)} {side}")
-        self._write()
+        for player, ended in self._lead(turns, of, of):
+            self._say(player, ended, f"on the {self._field.side} rows")
 
     def _of_baselines(self) -> dict[str, Scores]:
         """Scores of what needs no fine-tuning, measured once."""
@@ -208,11 +195,11 @@ class Contest:
 
     def _judge(self) -> Comparison:
         finalists = [
-            Finalist(player.name, dict(zip(player.runs, self._samples(player, None), strict=True)), player.seconds)
+            Finalist(player.name, dict(zip(player.attempts, self._samples(player, None), strict=True)), player.seconds)
             for player in self._alive
         ]
         if not finalists:
-            reasons = {f"{p.name}: {run.attempt.reason}" for p in self._field.players for run in p.runs.values()}
+            reasons = {f"{p.name}: {one.reason}" for p in self._field.players for one in p.attempts.values()}
             raise RunError("no candidate came to the end", *sorted(reasons))
         verdict = judge(finalists, self._baselines, self._metric, self._more_is_better)
         self._verdict = replace(verdict, findings=self._findings())
@@ -222,47 +209,32 @@ class Contest:
         """What checks noticed in the recipe of each candidate."""
         found = []
         for player in self._field.players:
-            folder = RunFolder(self.folder / next(iter(player.runs.values())).attempt.folder)
+            folder = RunFolder(self.folder / next(iter(player.attempts.values())).folder)
             told = folder.read(FINDINGS)["findings"] if (folder.path / FINDINGS).is_file() else []
             found += [Finding(**{**one, "what": f"{player.name}: {one['what']}"}) for one in told]
         return found
 
     # --- what is written down
 
-    def _announce(self, turns: Sequence[tuple[Player, int, int | None]], number: int, of: int) -> None:
-        steps = [(p.name, (rung or p.steps) - p.runs[seed].attempt.step) for p, seed, rung in turns]
-        self._watcher.round(steps, number, of)
-
     def _samples(self, player: Player, number: int | None) -> list[Sample]:
-        found = [read_sample(self._path(player, seed, number)) for seed in player.runs]
+        found = [read_sample(self._path(player, seed, number)) for seed in player.attempts]
         return [one for one in found if one is not None]
 
     def _path(self, player: Player, seed: int, number: int | None) -> Path:
         when = "end" if number is None else f"rung-{number}"
         return self.folder / SAMPLES / f"{player.name}-seed-{seed}-{when}.npz"
 
-    def _called(self, player: Player, seed: int) -> str:
-        return player.name if self._asked.seeds == 1 else f"{player.name}, seed {seed}"
-
-    def _fail(self, player: Player, run: Contender, error: BaseException) -> None:
-        problems = error.problems if isinstance(error, WhetError) else ()
-        reason = problems[0] if problems else f"{type(error).__name__}: {error}"
-        run.attempt = replace(run.attempt, state="failed", reason=reason.partition("\n")[0])
+    def _fail(self, player: Player, ended: Ended) -> None:
+        player.attempts[ended.attempt.seed] = replace(ended.attempt, state="failed", reason=ended.failure)
         player.end("dropped", "a run of it with another seed failed")
-        for other in player.runs.values():
-            other.forget()
-        self._watcher.told(f"{player.name} failed: {run.attempt.reason}", bad=True)
-        self._write()
+        self._crew.forget(player.keys)
+        self._watcher.told(f"{player.name} failed: {ended.failure}", bad=True)
 
-    def _pause(self) -> None:
+    def _pause(self, reason: str) -> None:
         """Leave everything as it can be gone on with; raises InterruptedRunError."""
-        reason = self.stop.reason or "stopped"
-        for player in self._alive:
-            for seed, run in player.runs.items():
-                try:
-                    run.store(reason)
-                except WhetError as error:
-                    self._watcher.told(f"{self._called(player, seed)}: {error}", bad=True)
+        alive = {key for player in self._alive for key in player.keys}
+        for (name, seed), told in self._crew.store(alive, reason):
+            self._watcher.told(f"{name}, seed {seed}: {told}", bad=True)
         self._write()
         raise InterruptedRunError(f"{reason}: everything so far is saved. Go on with: whet resume {self.folder}")
 
@@ -284,6 +256,21 @@ class Contest:
             seconds=round(self._now(), 2),
             verdict=self._verdict,
             rungs_decided=self._decided,
+            jobs=self._crew.at_once,
         )
         folder_of.write(self.folder, comparison)
         return comparison
+
+
+def _jobs(asked: Asked, field: Field) -> int:
+    """How many candidates train beside each other."""
+    runs, device = len(field.players) * asked.seeds, field.survey.device
+    if asked.jobs is not None:
+        return min(asked.jobs, runs)
+    # Who trains beside whom would decide what a time is worth.
+    if asked.budget.seconds is not None or device.type != "cpu" or join().count > 1:
+        return 1
+    jobs = min(PAIR, runs, torch.get_num_threads())
+    parts = field.survey.parts
+    each = LIBRARIES + 4 * COPIES * parts.count(frozenset(parts.parameters))
+    return jobs if jobs * each < free_memory(device) else 1

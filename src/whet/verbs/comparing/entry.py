@@ -10,8 +10,7 @@ from typing import Literal
 
 from whet.build import Prepared, prepare
 from whet.engine.arithmetic import Arithmetic
-from whet.engine.device import let_go, used_memory
-from whet.engine.job import StopRequest
+from whet.engine.device import let_go
 from whet.errors import InputError, ModelError, RecipeError, WhetError
 from whet.evaluate.halving import LEAST, SHARES, rounds, rungs
 from whet.intake import Shared, own_sides
@@ -19,10 +18,12 @@ from whet.model.locate import EMBEDDED
 from whet.planning.advise import advise
 from whet.report.writing import duration
 from whet.run.comparison import CANDIDATES, Attempt, Candidate, Comparison, State
+from whet.run.folder import RunFolder
 from whet.verbs.comparing import candidates
 from whet.verbs.comparing.candidates import Asked, Entrant
-from whet.verbs.comparing.contender import Contender, measured
+from whet.verbs.comparing.contender import measured
 from whet.verbs.comparing.pace import pace
+from whet.verbs.comparing.turns import Ended, Key
 
 ENDING = 0.15
 """Share of a time budget that is kept for measuring the finalists and for the baselines."""
@@ -33,15 +34,16 @@ class Player:
     """A candidate with its runs."""
 
     entrant: Entrant
-    runs: dict[int, Contender]
-    """By seed."""
+    attempts: dict[int, Attempt]
+    """What is known of its runs, by seed."""
+    root: Path
+    """The comparison's folder."""
     steps: int
     """That each of its runs takes, if it is not dropped."""
     rungs: list[int]
     """Steps after which it is looked at."""
     trainable: int = 0
     total: int = 0
-    stored_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -51,24 +53,34 @@ class Player:
     @property
     def alive(self) -> bool:
         """Whether none of its runs was dropped or failed."""
-        return all(run.attempt.state in ("waiting", "running", "finished") for run in self.runs.values())
+        return all(attempt.state in ("waiting", "running", "finished") for attempt in self.attempts.values())
 
     @property
     def seconds(self) -> float:
         """What it took so far, all seeds together."""
-        return sum(run.attempt.seconds for run in self.runs.values())
+        return sum(attempt.seconds for attempt in self.attempts.values())
+
+    @property
+    def keys(self) -> list[Key]:
+        """Of all its runs."""
+        return [(self.name, seed) for seed in self.attempts]
+
+    @property
+    def stored_bytes(self) -> int:
+        """What its model takes in files, once it is there."""
+        folder = RunFolder(self.root / next(iter(self.attempts.values())).folder).model
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+    def take(self, ended: Ended) -> None:
+        """Note what came of a run's turn."""
+        self.attempts[ended.attempt.seed] = ended.attempt
+        self.trainable, self.total = ended.trainable or self.trainable, ended.total or self.total
 
     def end(self, state: State, reason: str) -> None:
         """Let those of its runs that have not ended yet end like this."""
-        for run in self.runs.values():
-            if run.attempt.state in ("waiting", "running"):
-                run.attempt = replace(run.attempt, state=state, reason=reason)
-
-    def count(self, prepared: Prepared) -> None:
-        """Note how much of it trains."""
-        masks = (stage.mask for stage in prepared.stages)
-        self.trainable = prepared.parts.count(frozenset().union(*masks))
-        self.total = prepared.parts.count(frozenset(prepared.parts.parameters))
+        for seed, attempt in self.attempts.items():
+            if attempt.state in ("waiting", "running"):
+                self.attempts[seed] = replace(attempt, state=state, reason=reason)
 
     @property
     def known(self) -> Candidate:
@@ -78,7 +90,7 @@ class Player:
             method=self.entrant.method,
             model=self.entrant.model or EMBEDDED,
             settings=self.entrant.settings,
-            attempts=[run.attempt for run in self.runs.values()],
+            attempts=list(self.attempts.values()),
             trainable=self.trainable,
             total=self.total,
             stored_bytes=self.stored_bytes,
@@ -99,9 +111,11 @@ class Field:
     """In words."""
     advised: str
     """The method that is advised; where it does not take part the second choice, which may not either."""
+    split_off: bool
+    """Whether sides are split off the training rows."""
 
 
-def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared, stop: StopRequest) -> Field:
+def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared) -> Field:
     """Read the data and decide how long everybody trains; ``before`` is what was known at an interruption.
 
     Raises an InputError where the data, or all of the models, cannot be used.
@@ -118,7 +132,6 @@ def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared,
     if asked.budget.seconds is not None:
         words = f"{duration(asked.budget.seconds)} in all, the same time each"
         seconds, steps = _known_steps(before, asked) or _shared_out(entered, asked, shared)
-    idle = used_memory(survey.device)
     players = []
     for one in entered:
         every, at = rungs(steps[one.name], settings.evaluate_every)
@@ -126,10 +139,7 @@ def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared,
         attempts = _attempts(one, before) or [
             Attempt(seed, f"{CANDIDATES}/{one.name}/seed-{seed}", steps=steps[one.name]) for seed in range(asked.seeds)
         ]
-        runs = {a.seed: Contender(one.recipe(a.seed, split_off), a, folder, shared, stop) for a in attempts}
-        for run in runs.values():
-            run.idle = idle
-        players.append(Player(one, runs, steps[one.name], at))
+        players.append(Player(one, {attempt.seed: attempt for attempt in attempts}, folder, steps[one.name], at))
         _recall(players[-1], before)
     looked = min(len(player.rungs) for player in players)
     for player in players:
@@ -138,7 +148,8 @@ def enter(folder: Path, asked: Asked, before: Comparison | None, shared: Shared,
     side = measured(splits)
     advice, methods = advise(survey.facts), {one.method for one in entered}
     advised = advice.first.method if advice.first.method in methods else advice.second.method
-    return Field(players, survey, {name: len(rows) for name, rows in splits.items()}, side, words, advised)
+    rows = {name: len(rows) for name, rows in splits.items()}
+    return Field(players, survey, rows, side, words, advised, split_off)
 
 
 def _look(entered: Sequence[Entrant], shared: Shared) -> Prepared:
@@ -203,4 +214,4 @@ def _known_steps(before: Comparison | None, asked: Asked) -> tuple[float, dict[s
 def _recall(player: Player, before: Comparison | None) -> None:
     for known in before.candidates if before else []:
         if known.name == player.name:
-            player.trainable, player.total, player.stored_bytes = known.trainable, known.total, known.stored_bytes
+            player.trainable, player.total = known.trainable, known.total
