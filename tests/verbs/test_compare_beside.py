@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_ends_its_run_and_no_other(recipe: dict[str, An
                 crew = self.contest._crew
                 assert isinstance(crew, Lanes)
                 position = next(place for place, turn in crew._busy.items() if turn.called == name)
-                crew._lanes[position].kill()
+                crew._workers.kill(position)
 
     made = begun(recipe, tmp_path / "c", jobs=2)
     watcher = Killer()

@@ -27,7 +27,7 @@ from whet.run import tuning as files
 from whet.verbs import tune as tuning
 from whet.verbs.searching import search as searching
 from whet.verbs.searching.crew import Alone
-from whet.verbs.searching.trial import Ended, Order, Scored, attempt, heard, order_line, spoken
+from whet.verbs.searching.trial import Ended, Order, Scored, attempt, spoken, spoken_order, told_of
 
 SPACES = {"training.learning_rate": "1e-4..3e-2", "training.batch_size": "8,16"}
 
@@ -286,8 +286,8 @@ def test_a_trial_tells_steps_scores_and_its_end(recipe: dict[str, Any], tmp_path
     assert isinstance(ended, Ended)
     assert (ended.how, ended.number) == ("finished", 3)
     assert ended.scores["accuracy"] == max(event.scores["accuracy"] for event in scored)
-    assert [heard(spoken(event)) for event in events] == events
-    assert json.loads(order_line(order))["recipe"] == recipe
+    assert [told_of(spoken(event)) for event in events] == events
+    assert spoken_order(order)["recipe"] == recipe
 
 
 def test_a_trial_that_is_dropped_ends_and_one_that_is_stopped_can_go_on(recipe: dict[str, Any], tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ first = Processes.give
 def give(self, order):
     first(self, order)
     if order.number == 1:
-        self._workers[next(p for p, o in self._orders.items() if o is order)].kill()
+        self._workers.kill(next(p for p, o in self._orders.items() if o is order))
 
 Processes.give = give
 tuned = whet.tune({recipe!r}, out={out!r}, spaces={spaces!r}, trials=4, jobs=2)

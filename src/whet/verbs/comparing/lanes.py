@@ -7,30 +7,20 @@ changes no bit of it.
 
 from __future__ import annotations
 
-import os
-import queue
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 import torch
 
 from whet.engine.job import StopRequest
 from whet.verbs.comparing.crew import Watcher
-from whet.verbs.comparing.turns import Ended, Key, Turn, ended_of, line, spoken, values_of
+from whet.verbs.comparing.turns import Ended, Key, Turn, ended_of, spoken
+from whet.verbs.workers import Values, Workers
 
 BEAT = 0.2
 """Seconds after which it is seen whether somebody wants to stop, where nothing is told."""
-FAREWELL = 30.0
-"""Seconds that a process has to end once nobody wants anything of it."""
 MOVE = 2.0
 """Seconds that it takes about to move a run."""
-HERE = "lane"
-"""Beginning of the names of the files that hold what processes print."""
 
 
 class Lanes:
@@ -38,12 +28,8 @@ class Lanes:
 
     def __init__(self, count: int, root: Path, stop: StopRequest) -> None:
         self.at_once = count
-        self.threads = max(1, torch.get_num_threads() // count)
-        """That each of them has."""
-        self._root, self._stop = root, stop
-        self._said: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
-        self._lanes: dict[int, subprocess.Popen[str]] = {}
-        """Those that were started, by position."""
+        self._stop = stop
+        self._workers = Workers("whet.verbs.comparing.lane", root, max(1, torch.get_num_threads() // count))
         self._homes: dict[Key, int] = {}
         """The position of the process that holds a run."""
         self._busy: dict[int, Turn] = {}
@@ -61,7 +47,7 @@ class Lanes:
             if self._stop.reason is not None and not stopping:
                 stopping = True
                 for position in self._busy:
-                    self._send(position, {"stop": self._stop.reason})
+                    self._workers.send(position, {"stop": self._stop.reason})
             yield from self._hear(watcher)
 
     def store(self, keys: Collection[Key], reason: str) -> list[tuple[Key, str]]:
@@ -80,20 +66,11 @@ class Lanes:
     def forget(self, keys: Collection[Key]) -> None:
         """Let runs leave the memory, once their process has nothing else to do."""
         for position, here in self._by_home(keys).items():
-            self._send(position, {"forget": here})
+            self._workers.send(position, {"forget": here})
 
     def close(self) -> None:
         """Let the processes end."""
-        for lane in self._lanes.values():
-            with suppress(OSError):
-                _pipe(lane.stdin).close()
-        for lane in self._lanes.values():
-            try:
-                lane.wait(FAREWELL)
-            except subprocess.TimeoutExpired:
-                lane.kill()
-                lane.wait()
-            _pipe(lane.stdout).close()
+        self._workers.close()
 
     # --- who is where
 
@@ -115,7 +92,7 @@ class Lanes:
         """Those of the runs that a process holds, by its position."""
         found: dict[int, list[Key]] = {}
         for key in keys:
-            if key in self._homes and self._homes[key] in self._lanes:
+            if key in self._homes and self._homes[key] in self._workers:
                 found.setdefault(self._homes[key], []).append(key)
         return found
 
@@ -129,17 +106,18 @@ class Lanes:
             self._homes[turn.key] = position
             self._busy[position] = turn
             watcher.turn(turn.called, turn.steps)
-            self._send(position, {"turn": spoken(turn)})
+            self._workers.send(position, {"turn": spoken(turn)})
 
     # --- what is said
 
     def _hear(self, watcher: Watcher) -> Iterator[Ended]:
         """The next thing that a process says, where it says something within a moment."""
-        try:
-            position, said = self._said.get(timeout=BEAT)
-        except queue.Empty:
+        heard = self._workers.hear(BEAT)
+        if heard is None:
             return
-        values = self._read(position, said)
+        position, values = heard
+        if isinstance(values, str):
+            values = self._gone(position, values)
         turn = self._busy.get(position)
         if turn is None:
             return
@@ -152,70 +130,26 @@ class Lanes:
             watcher.ended(turn.called)
             yield ended_of(values["ended"])
 
-    def _read(self, position: int, said: str) -> Mapping[str, Any]:
-        """What a line says; where the process is gone, that its run has failed, and that it holds none any more."""
-        if said:
-            return values_of(said)
-        code = self._lanes.pop(position).wait()
+    def _gone(self, position: int, why: str) -> Values:
+        """A process is gone: its run has failed, and it holds none any more."""
         self._homes = {key: home for key, home in self._homes.items() if home != position}
         turn = self._busy.get(position)
-        if turn is None:
-            return {}
-        killed = "; was there too little memory for so many at once? Try --jobs 1" if code < 0 else ""
-        why = f"its process ended with {code}, see {self._log(position).name}{killed}"
-        return {"ended": spoken(Ended(turn.name, turn.attempt, failure=why))}
+        return {} if turn is None else {"ended": spoken(Ended(turn.name, turn.attempt, failure=why))}
 
-    def _ask(self, position: int, order: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _ask(self, position: int, order: Values) -> Values:
         """What a process that has nothing to do answers; nothing where it is gone."""
-        self._send(position, order)
-        while position in self._lanes:
-            other, said = self._said.get()
-            values = self._read(other, said)
-            if other == position and said:
+        self._workers.send(position, order)
+        while position in self._workers:
+            heard = self._workers.hear()
+            assert heard is not None
+            other, values = heard
+            if isinstance(values, str):
+                self._gone(other, values)
+            elif other == position:
                 return values
         return {}
-
-    def _send(self, position: int, order: Mapping[str, Any]) -> None:
-        if position not in self._lanes:
-            self._lanes[position] = self._start(position)
-        # Of one that has ended its listener tells.
-        with suppress(OSError):
-            pipe = _pipe(self._lanes[position].stdin)
-            pipe.write(line(order))
-            pipe.flush()
-
-    def _start(self, position: int) -> subprocess.Popen[str]:
-        with self._log(position).open("ab") as log:
-            lane = subprocess.Popen(  # noqa: S603  # this very Python
-                [sys.executable, "-c", "from whet.verbs.comparing.lane import main; main()", str(self._root)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                bufsize=1,
-                env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
-                # Ctrl-C in a terminal is for the one that speaks, which passes it on.
-                start_new_session=True,
-            )
-        threading.Thread(target=self._listen, args=(position, lane), daemon=True).start()
-        return lane
-
-    def _listen(self, position: int, lane: subprocess.Popen[str]) -> None:
-        with suppress(ValueError, OSError):
-            for said in _pipe(lane.stdout):
-                self._said.put((position, said))
-        self._said.put((position, ""))
-
-    def _log(self, position: int) -> Path:
-        return self._root / f"{HERE}-{position + 1}.log"
 
 
 def _seconds(turn: Turn) -> float:
     """That a run will take about, by what it took before."""
     return turn.steps * turn.attempt.seconds / max(1, turn.attempt.step)
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe

@@ -1,8 +1,7 @@
-"""What runs of a comparison are asked for, and what comes of it; as lines of JSON between two processes."""
+"""What runs of a comparison are asked for, and what comes of it; as plain values between two processes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,14 +82,3 @@ def turn_of(values: Mapping[str, Any]) -> Turn:
 def ended_of(values: Mapping[str, Any]) -> Ended:
     """An end that was spoken."""
     return _ENDED.validate_python(values)
-
-
-def line(values: Mapping[str, Any]) -> str:
-    """Plain values as a line of JSON."""
-    return json.dumps(values, default=str) + "\n"
-
-
-def values_of(said: str) -> dict[str, Any]:
-    """The plain values of such a line."""
-    values: dict[str, Any] = json.loads(said)
-    return values

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
+
+import torch
 
 from whet.engine.job import StopRequest
 from whet.intake import Shared
-from whet.verbs.searching.trial import Ended, Order, Told, attempt, heard, order_line
+from whet.verbs.searching.trial import Ended, Order, Told, attempt, spoken_order, told_of
+from whet.verbs.workers import Workers
 
 BEAT = 0.2
 """Seconds after which whoever listens is asked again, where nothing is told."""
-FAREWELL = 30.0
-"""Seconds that a process has to end once nobody wants anything of it."""
 
 
 class Crew(Protocol):
@@ -97,104 +92,46 @@ class Processes:
     """So many processes, each with its part of the threads."""
 
     def __init__(self, count: int, folder: Path) -> None:
-        self._folder = folder
-        self._threads = max(1, (os.cpu_count() or 1) // count)
-        self._said: queue.SimpleQueue[tuple[subprocess.Popen[str], str]] = queue.SimpleQueue()
-        self._workers = [self._start(position) for position in range(count)]
+        self._workers = Workers("whet.verbs.searching.trial", folder, max(1, torch.get_num_threads() // count))
+        self._count = count
         self._orders: dict[int, Order] = {}
 
     @property
     def idle(self) -> bool:
         """Whether a process has nothing to do."""
-        return len(self._orders) < len(self._workers)
+        return len(self._orders) < self._count
 
     def give(self, order: Order) -> None:
         """Send the order to a process that has none."""
-        position = next(i for i in range(len(self._workers)) if i not in self._orders)
-        if self._workers[position].poll() is not None:
-            self._workers[position] = self._start(position)
+        position = next(place for place in range(self._count) if place not in self._orders)
         self._orders[position] = order
-        self._send(position, order_line(order))
+        self._workers.send(position, spoken_order(order))
 
     def hear(self) -> Told | None:
         """What any process says; that a trial has failed, where its process is gone."""
-        try:
-            worker, line = self._said.get(timeout=BEAT)
-        except queue.Empty:
+        heard = self._workers.hear(BEAT)
+        if heard is None:
             return None
-        if worker not in self._workers:
-            return None
-        position = self._workers.index(worker)
-        if line:
-            told = heard(line)
-            if isinstance(told, Ended):
-                del self._orders[position]
-            return told
-        order = self._orders.pop(position, None)
-        if order is None:
-            return None
-        code = worker.wait()
-        killed = "; was there too little memory for so many at once?" if code < 0 else ""
-        why = f"its process ended with {code}, see worker-{position + 1}.log{killed}"
-        return Ended(order.number, "failed", reason=why)
+        position, values = heard
+        if isinstance(values, str):
+            order = self._orders.pop(position, None)
+            return None if order is None else Ended(order.number, "failed", reason=values)
+        told = told_of(values)
+        if isinstance(told, Ended):
+            del self._orders[position]
+        return told
 
     def drop(self, number: int) -> None:
         """Let a trial end soon, for good."""
         for position, order in self._orders.items():
             if order.number == number:
-                self._send(position, json.dumps({"drop": number}))
+                self._workers.send(position, {"drop": number})
 
     def stop(self, reason: str) -> None:
         """Let all trials end after the present step."""
-        for position in range(len(self._workers)):
-            self._send(position, json.dumps({"stop": reason}))
+        for position in self._orders:
+            self._workers.send(position, {"stop": reason})
 
     def close(self) -> None:
         """Let the processes end."""
-        for worker in self._workers:
-            with suppress(OSError):
-                _pipe(worker.stdin).close()
-        for worker in self._workers:
-            try:
-                worker.wait(FAREWELL)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-            _pipe(worker.stdout).close()
-
-    def _start(self, position: int) -> subprocess.Popen[str]:
-        # What the user has set holds.
-        environment = {"OMP_NUM_THREADS": str(self._threads), **os.environ}
-        with (self._folder / f"worker-{position + 1}.log").open("ab") as log:
-            worker = subprocess.Popen(  # this very Python
-                [sys.executable, "-c", "from whet.verbs.searching.trial import main; main()"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                bufsize=1,
-                env=environment,
-                # Ctrl-C in a terminal is for the one that speaks, which passes it on.
-                start_new_session=True,
-            )
-        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
-        return worker
-
-    def _listen(self, worker: subprocess.Popen[str]) -> None:
-        with suppress(ValueError, OSError):
-            for line in _pipe(worker.stdout):
-                self._said.put((worker, line))
-        self._said.put((worker, ""))
-
-    def _send(self, position: int, line: str) -> None:
-        # Of one that has ended its listener tells.
-        with suppress(OSError):
-            pipe = _pipe(self._workers[position].stdin)
-            pipe.write(line + "\n")
-            pipe.flush()
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
+        self._workers.close()

@@ -4,10 +4,7 @@
 """
 
 import dataclasses
-import json
-import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +22,7 @@ from whet.events import Evaluated, Finished, Started, Step, Stopped
 from whet.intake import Shared
 from whet.run.folder import RECIPE
 from whet.verbs.session import Session
+from whet.verbs.workers import speaking, told
 
 
 @dataclass(frozen=True)
@@ -128,47 +126,43 @@ def _reason(error: BaseException) -> str:
 # --- in a process of its own ------------------------------------------------------------------------------------
 
 
-def main() -> None:
-    """Run the trials that come in on standard input, and tell on standard output what happens."""
-    # What libraries print is not ours to send.
-    sending = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+def main(folder: str) -> None:  # noqa: ARG001  # trials name their own
+    """Run the trials that it is told of, and say what happens."""
+    say = speaking()
     stop, dropped, shared = StopRequest(), threading.Event(), Shared()
     orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders, stop, dropped), daemon=True).start()
     while (order := orders.get()) is not None:
         dropped.clear()
-        for told in attempt(order, stop, dropped, shared):
-            sending.write(spoken(told) + "\n")
+        for happened in attempt(order, stop, dropped, shared):
+            say(spoken(happened))
 
 
 def _listen(orders: "queue.SimpleQueue[Order | None]", stop: StopRequest, dropped: threading.Event) -> None:
-    for line in sys.stdin:
-        heard = json.loads(line)
-        if "order" in heard:
-            orders.put(Order(heard["order"], Path(heard["folder"]), heard["recipe"]))
-        elif "stop" in heard:
-            stop.make(heard["stop"])
-        elif "drop" in heard:
+    for values in told():
+        if "order" in values:
+            orders.put(Order(values["order"], Path(values["folder"]), values["recipe"]))
+        elif "stop" in values:
+            stop.make(values["stop"])
+        elif "drop" in values:
             dropped.set()
     # Whoever sent them has ended.
     stop.make("the search has ended")
     orders.put(None)
 
 
-def spoken(told: Told) -> str:
-    """What a trial tells as a line of JSON."""
-    return json.dumps({"told": type(told).__name__, **asdict(told)})
+def spoken(happened: Told) -> dict[str, Any]:
+    """What a trial tells as plain values."""
+    return {"told": type(happened).__name__, **asdict(happened)}
 
 
-def heard(line: str) -> Told:
-    """What a line of JSON tells."""
-    values: Mapping[str, Any] = json.loads(line)
+def told_of(values: Mapping[str, Any]) -> Told:
+    """What plain values tell."""
     kinds: dict[str, type[Advanced | Scored | Ended]] = {kind.__name__: kind for kind in (Advanced, Scored, Ended)}
     kind = kinds[values["told"]]
     return kind(**{one.name: values[one.name] for one in dataclasses.fields(kind)})
 
 
-def order_line(order: Order) -> str:
-    """An order as a line of JSON."""
-    return json.dumps({"order": order.number, "folder": str(order.folder), "recipe": order.recipe})
+def spoken_order(order: Order) -> dict[str, Any]:
+    """An order as plain values."""
+    return {"order": order.number, "folder": str(order.folder), "recipe": order.recipe}
