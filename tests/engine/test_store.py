@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.engine.jobs import files_of_at_most
+from whet.engine import store as store_module
 from whet.engine.replay import Form
 from whet.engine.store import DIGEST, Segment, Store, Writer, make_room
 from whet.errors import SaveError
@@ -138,6 +139,31 @@ def test_rounded_values_survive_bit_for_bit(tmp_path: Path) -> None:
 
 
 # --- several at once --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="tells how much of files is in memory")
+def test_of_large_files_little_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resident() -> int:
+        line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("RssFile:"))
+        return int(line.split()[1]) * 1024
+
+    rows, form = 4096, Form(("rows", 1, 4096), torch.float32)
+    store = Store([form], tmp_path / "key")
+    writer = Writer(store, np.ones(rows, dtype=np.int64))
+    values = torch.arange(rows, dtype=torch.float32)[:, None, None].expand(rows, 1, 4096)
+    digests = np.array([f"{row:016d}".encode() for row in range(rows)], dtype=DIGEST)
+    writer.add(digests, np.ones(rows, dtype=np.int64), [values])
+    writer.finish()
+    places = np.stack([np.zeros(rows, dtype=np.int64), np.random.default_rng(0).permutation(rows)], axis=1)
+    after = []
+    for most in (2**30, 2**23):
+        monkeypatch.setattr(store_module, "RESIDENT", most)
+        for batch in np.array_split(places, 64):
+            (found,) = store.gather(batch, 1)
+            assert torch.equal(found[:, 0, 0], torch.from_numpy(batch[:, 1]).float())
+        after.append(resident())
+    # Of 64 MiB.
+    assert after[0] - after[1] > 50 * 2**20
 
 
 def test_two_that_write_the_same_rows_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:

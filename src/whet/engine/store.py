@@ -15,6 +15,7 @@ Where room is needed, the segment that was used longest ago goes first.
 
 import contextlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -33,25 +34,44 @@ DIGEST = np.dtype("S16")
 _HEADER, _DIGESTS, _LENGTHS = "segment.json", "digests.npy", "lengths.npy"
 _ABANDONED = 24 * 3600
 """Seconds after which a half-written segment is nobody's any more."""
+RESIDENT = 2**28
+"""Bytes of mapped files that stay in this process's memory, about: the system keeps the others where it has room."""
 
 
 class Segment:
     """Some rows that were computed together, in flat tensors: one per form, mapped from a file or in memory."""
 
     def __init__(
-        self, forms: Sequence[Form], digests: np.ndarray, lengths: np.ndarray, values: Sequence[Tensor]
+        self,
+        forms: Sequence[Form],
+        digests: np.ndarray,
+        lengths: np.ndarray,
+        values: Sequence[Tensor],
+        mapped: Sequence[mmap.mmap] = (),
     ) -> None:
+        """``mapped`` is what the values are mapped by, where they lie in files."""
         self.forms = forms
         self.digests = digests
         self.lengths = lengths
         self.values = values
+        self._mapped = mapped
+        self._read = 0
         self.order = np.argsort(digests)
         """Positions of the rows by their digests, for searching."""
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
 
     def gather(self, rows: np.ndarray, length: int) -> list[Tensor]:
         """The rows at these positions as (B, ...) tensors, padded with zeros to ``length``."""
-        return [self._gather(*pair, rows, length) for pair in zip(self.values, self.forms, strict=True)]
+        gathered = [self._gather(*pair, rows, length) for pair in zip(self.values, self.forms, strict=True)]
+        # Of each row whole pages are read.
+        self._read += sum(max(tensor.nbytes, len(rows) * mmap.PAGESIZE) for tensor in gathered)
+        if self._read > RESIDENT:
+            self._read = 0
+            for one in self._mapped:
+                # Windows cannot; everywhere else nothing is lost, as nothing was written.
+                with contextlib.suppress(AttributeError):
+                    one.madvise(mmap.MADV_DONTNEED)
+        return gathered
 
     def _gather(self, values: Tensor, form: Form, rows: np.ndarray, length: int) -> Tensor:
         if "length" not in form.axes:
@@ -229,19 +249,21 @@ def _open(path: Path, forms: Sequence[Form]) -> Segment | None:
         digests, lengths = _array(path / _DIGESTS), _array(path / _LENGTHS)
         if header != _header(forms, len(digests)) or len(lengths) != len(digests) or not len(digests):
             return None
-        values = []
+        values, mapped = [], []
         for number, form in enumerate(forms):
             numbers = _numbers(form, lengths)
             file = path / f"{number}.bin"
             if file.stat().st_size != numbers * form.dtype.itemsize:
                 return None
-            values.append(torch.from_file(str(file), shared=False, size=numbers, dtype=form.dtype))
+            with file.open("rb") as opened:
+                mapped.append(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY))
+            values.append(torch.frombuffer(mapped[-1], dtype=form.dtype, count=numbers))
     except (OSError, ValueError, RuntimeError):
         return None
     # The time of the last use decides what goes first; of what others own, they decide.
     with contextlib.suppress(OSError):
         os.utime(path)
-    return Segment(forms, digests.astype(DIGEST), lengths, values)
+    return Segment(forms, digests.astype(DIGEST), lengths, values, mapped)
 
 
 def _array(path: Path) -> np.ndarray:

@@ -4,6 +4,9 @@
 
     comparison.json            what was compared, how each candidate did, and the verdict
     candidates/NAME/seed-N/    the run folders
+    asked.json                 what goes on from here where it was stopped
+    samples/                   what runs scored, on rows drawn anew
+    worker-N.log               what the processes said, where there were several
 
 The file is written anew after each thing that happens, so whoever was interrupted goes on from it.
 """

@@ -95,13 +95,13 @@ class Contest:
         ]
         for player, ended in self._lead(turns, number + 1, of):
             place = f"after step {player.rungs[number]:,} of {player.steps:,}"
-            self._say(player, ended, place)
+            self._say(ended, place)
 
     def _turn(self, player: Player, seed: int, number: int | None) -> Turn:
         """The turn of a run, to a rung or to the end."""
         return Turn(
             name=player.name,
-            called=player.name if self._asked.seeds == 1 else f"{player.name}, seed {seed}",
+            called=self._called(player.name, seed),
             recipe=player.entrant.plain(seed, self._field.split_off),
             attempt=player.attempts[seed],
             rung=None if number is None else player.rungs[number],
@@ -129,10 +129,9 @@ class Contest:
         if self.stop.reason is not None:
             self._pause(self.stop.reason)
 
-    def _say(self, player: Player, ended: Ended, place: str) -> None:
-        called = player.name if self._asked.seeds == 1 else f"{player.name}, seed {ended.attempt.seed}"
+    def _say(self, ended: Ended, place: str) -> None:
         assert ended.score is not None
-        self._watcher.told(f"{called}: {self._metric} {score(ended.score)} {place}")
+        self._watcher.told(f"{self._called(*ended.key)}: {self._metric} {score(ended.score)} {place}")
 
     def _drop(self, number: int) -> None:
         """Decide who goes on."""
@@ -179,8 +178,8 @@ class Contest:
             for seed, attempt in player.attempts.items()
             if attempt.state != "finished"
         ]
-        for player, ended in self._lead(turns, of, of):
-            self._say(player, ended, f"on the {self._field.side} rows")
+        for _, ended in self._lead(turns, of, of):
+            self._say(ended, f"on the {self._field.side} rows")
 
     def _of_baselines(self) -> dict[str, Scores]:
         """Scores of what needs no fine-tuning, measured once."""
@@ -224,6 +223,9 @@ class Contest:
         when = "end" if number is None else f"rung-{number}"
         return self.folder / SAMPLES / f"{player.name}-seed-{seed}-{when}.npz"
 
+    def _called(self, name: str, seed: int) -> str:
+        return name if self._asked.seeds == 1 else f"{name}, seed {seed}"
+
     def _fail(self, player: Player, ended: Ended) -> None:
         player.attempts[ended.attempt.seed] = replace(ended.attempt, state="failed", reason=ended.failure)
         player.end("dropped", "a run of it with another seed failed")
@@ -234,7 +236,7 @@ class Contest:
         """Leave everything as it can be gone on with; raises InterruptedRunError."""
         alive = {key for player in self._alive for key in player.keys}
         for (name, seed), told in self._crew.store(alive, reason):
-            self._watcher.told(f"{name}, seed {seed}: {told}", bad=True)
+            self._watcher.told(f"{self._called(name, seed)}: {told}", bad=True)
         self._write()
         raise InterruptedRunError(f"{reason}: everything so far is saved. Go on with: whet resume {self.folder}")
 
@@ -265,10 +267,12 @@ class Contest:
 def _jobs(asked: Asked, field: Field) -> int:
     """How many candidates train beside each other."""
     runs, device = len(field.players) * asked.seeds, field.survey.device
+    if join().count > 1:
+        return 1
     if asked.jobs is not None:
         return min(asked.jobs, runs)
     # Who trains beside whom would decide what a time is worth.
-    if asked.budget.seconds is not None or device.type != "cpu" or join().count > 1:
+    if asked.budget.seconds is not None or device.type != "cpu":
         return 1
     jobs = min(PAIR, runs, torch.get_num_threads())
     parts = field.survey.parts

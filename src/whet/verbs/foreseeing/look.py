@@ -21,6 +21,7 @@ from whet.engine.cache import OFTEN, WORTHWHILE, cache_folder, cache_limit
 from whet.engine.job import Settings
 from whet.engine.kernels import Kernels, round_frozen
 from whet.engine.optim import tables
+from whet.engine.store import RESIDENT
 from whet.errors import ModelError
 from whet.model.late_head import HEAD, loss_of_all
 from whet.model.parts import adapted, longest_input, parts_of
@@ -264,7 +265,8 @@ class Look:
         if share < WORTHWHILE or needed > max(cache_limit(), self.machine.room // 4):
             self._stores = False
             return
-        self.cache = needed
+        # Of files only a part stays in the process.
+        self.cache = min(needed, RESIDENT) if needed <= cache_limit() else needed
 
     def _stored_bytes(self, traced: Traced) -> int:
         """Of all rows: one position of each where nothing else is read, or all."""
