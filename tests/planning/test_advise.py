@@ -29,8 +29,10 @@ TEXTS = Facts(
     "text_classification", "single_label", rows=4000, parameters=22_700_000, classes=2, rarest=900, memory=16 * GIB
 )
 PICTURES = replace(TEXTS, task="image_classification", rows=400, classes=10, rarest=30, parameters=3_500_000)
+SOUNDS = replace(PICTURES, task="audio_classification")
 KNOWN = Probe(score=0.95, majority=0.1, rows=400)
-UNKNOWN = Probe(score=0.4, majority=0.1, rows=400)
+UNSOUNDS = replace(PICTURES, task="audio_classification")
+KNOWN = Probe(score=0.4, majority=0.1, rows=400)
 
 
 def test_every_pick_of_the_table_is_a_method_and_the_two_differ() -> None:
@@ -57,6 +59,7 @@ def test_every_rule_can_decide() -> None:
         replace(TEXTS, problem="tagging", task="token_classification", classes=None),
         PICTURES,
         replace(PICTURES, probe=KNOWN),
+        replace(SOUNDS, probe=KNOWN),
     ]
     assert {advise(one).rule for one in facts} == {rule.when for rule in TABLE}
 
@@ -70,7 +73,9 @@ def test_every_rule_can_decide() -> None:
         (replace(TEXTS, parameters=900_000_000, device="gpu", memory=8 * GIB), "lora"),
         (replace(TEXTS, parameters=65 * 10**9, device="gpu", memory=48 * GIB), "qlora"),
         (replace(TEXTS, memory=GIB // 4), "lora"),
-        (replace(PICTURES, probe=KNOWN), "head"),
+        (replace(PICTURES, probe=KNOWN), "last_blocks"),
+        (replace(SOUNDS, probe=KNOWN), "head"),
+        (replace(SOUNDS, probe=UNKNOWN), "full"),
         (replace(TEXTS, probe=KNOWN), "full"),
         (replace(TEXTS, rows=400, probe=KNOWN), "lora"),
         (replace(TEXTS, rows=400, probe=UNKNOWN), "full"),
@@ -156,7 +161,7 @@ def test_half_of_the_steps_or_two_hundred_are_enough() -> None:
 def test_what_computes_less_is_tried_after_the_picks_and_nothing_twice() -> None:
     methods = [pick.method for pick in candidates(advise(TEXTS), TEXTS)]
     assert methods == ["full", "lora", "last_blocks", "head"]
-    near = replace(PICTURES, probe=KNOWN)
+    near = replace(SOUNDS, probe=KNOWN)
     assert [pick.method for pick in candidates(advise(near), near)] == ["head", "last_blocks"]
 
 

@@ -202,11 +202,19 @@ TABLE: tuple[Rule, ...] = (
         source="Biderman et al. 2024 (arXiv 2405.09673)",
     ),
     Rule(
-        "a probe gains 85 % or more, on pictures or sounds",
+        "a probe gains 85 % or more, on pictures",
+        lambda facts: facts.task == "image_classification" and facts.near,
+        *("last_blocks", "head"),
+        why="what the frozen body returns tells the classes apart already; its top learns what is left, and the rest "
+        "keeps what it knows",
+        source="Lee et al. 2022, Surgical Fine-Tuning (arXiv 2210.11466); " + MEASURED,
+    ),
+    Rule(
+        "a probe gains 85 % or more, on sounds",
         lambda facts: facts.reads_files and facts.near,
         *("head", "last_blocks"),
         why="what the frozen body returns tells the classes apart already; training it too would bend what it knows",
-        source="Kumar et al. 2022 (arXiv 2202.10054)",
+        source="Kumar et al. 2022 (arXiv 2202.10054); " + MEASURED,
     ),
     Rule(
         "pictures or sounds",

@@ -96,6 +96,9 @@ def arithmetic_key(arithmetic: Arithmetic) -> str:
 LEAST_LEFT = 0.05
 """Share of a pass that is left at least where the outputs of frozen layers are read: somebody has to read them."""
 
+TRIES = 70
+"""Passes over next to nothing that it takes to find, by trying, where the frozen beginning ends, and to prove it."""
+
 DEPTHS = (4, 6)
 """Blocks of the models that are looked at in place of a deeper one."""
 
@@ -334,7 +337,7 @@ class Look:
         passing = Load.of(replace(reading, flops=reading.flops + reading.frozen_flops), read).line(pace)
         # Later stages store other outputs, of fewer layers.
         stored = self.cache or (stores and len(stages) > 1)
-        once = passing.of(read) * work.stored / read if stored else 0.0
+        once = passing.of(read) * work.stored / read + TRIES * passing.fixed if stored else 0.0
         frozen = sum(share * depth for share, depth in stages) / sum(share for share, _ in stages)
         left = max(LEAST_LEFT, 1 - frozen) if stored else 1.0
         evaluation = passing.of(read) * work.validation / read * left
