@@ -31,8 +31,7 @@ TEXTS = Facts(
 PICTURES = replace(TEXTS, task="image_classification", rows=400, classes=10, rarest=30, parameters=3_500_000)
 SOUNDS = replace(PICTURES, task="audio_classification")
 KNOWN = Probe(score=0.95, majority=0.1, rows=400)
-UNSOUNDS = replace(PICTURES, task="audio_classification")
-KNOWN = Probe(score=0.4, majority=0.1, rows=400)
+UNKNOWN = Probe(score=0.4, majority=0.1, rows=400)
 
 
 def test_every_pick_of_the_table_is_a_method_and_the_two_differ() -> None:

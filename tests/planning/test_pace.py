@@ -58,8 +58,8 @@ def test_a_step_takes_operations_bytes_and_products() -> None:
 def test_stages_that_train_less_are_faster() -> None:
     # Half of the run the head alone, half of it all six blocks.
     stages = ((1.0, 1.0), (1.0, 0.0))
-    assert by_stage(stages, stored=False) == [(0.5, pytest.approx(1 / 3)), (0.5, 1.0)]
-    assert by_stage(stages, stored=True) == [(0.5, 0.0), (0.5, 1.0)]
-    assert by_stage(((1.0, 1.0),), stored=True) == [(1.0, 1.0)]
-    lasts = duration([10], 8, Line(1.0, 0.1), 5.0, 2.0, 4, by_stage(stages, stored=True))
+    assert by_stage(stages, [False, False]) == [(0.5, pytest.approx(1 / 3)), (0.5, 1.0)]
+    assert by_stage(stages, [True, True]) == [(0.5, 0.0), (0.5, 1.0)]
+    assert by_stage(((1.0, 1.0),), [True]) == [(1.0, 1.0)]
+    lasts = duration([10], 8, Line(1.0, 0.1), 5.0, 2.0, 4, by_stage(stages, [True, True]))
     assert (lasts.step, lasts.total, lasts.stages) == (1.0, 21.0, ((0.5, 0.0), (0.5, 8.0)))

@@ -36,6 +36,8 @@ _ABANDONED = 24 * 3600
 """Seconds after which a half-written segment is nobody's any more."""
 RESIDENT = 2**28
 """Bytes of mapped files that stay in this process's memory, about: the system keeps the others where it has room."""
+AROUND = 2**21
+"""Bytes that Linux may map for each place that is read, as files lie in its memory in large pieces."""
 
 
 class Segment:
@@ -63,9 +65,8 @@ class Segment:
     def gather(self, rows: np.ndarray, length: int) -> list[Tensor]:
         """The rows at these positions as (B, ...) tensors, padded with zeros to ``length``."""
         gathered = [self._gather(*pair, rows, length) for pair in zip(self.values, self.forms, strict=True)]
-        # Of each row whole pages are read.
-        self._read += sum(max(tensor.nbytes, len(rows) * mmap.PAGESIZE) for tensor in gathered)
-        if self._read > RESIDENT:
+        self._read += sum(max(tensor.nbytes, len(rows) * AROUND) for tensor in gathered)
+        if self._read > RESIDENT and sum(len(one) for one in self._mapped) > RESIDENT:
             self._read = 0
             for one in self._mapped:
                 # Windows cannot; everywhere else nothing is lost, as nothing was written.

@@ -79,15 +79,16 @@ class Duration:
     """Of each stage its share of the steps, and the seconds of them."""
 
 
-def by_stage(stages: Sequence[tuple[float, float]], *, stored: bool) -> list[tuple[float, float]]:
+def by_stage(stages: Sequence[tuple[float, float]], stored: Sequence[bool]) -> list[tuple[float, float]]:
     """Of each stage its share of the steps, and how long one takes beside one of the stage that trains most.
 
     ``stages`` are shares of the run, and of the blocks that are frozen from the bottom on. A gradient takes two forward
-    passes of what trains; what is frozen is passed, or read where outputs are ``stored``.
+    passes of what trains; what is frozen is passed, or read in stages whose outputs are ``stored``.
     """
     if len(stages) == 1:
         return [(1.0, 1.0)]
-    work = [(1 - frozen if stored else 1) + 2 * (1 - frozen) for _, frozen in stages]
+    kept = zip(stages, stored, strict=True)
+    work = [(1 - frozen if read else 1) + 2 * (1 - frozen) for (_, frozen), read in kept]
     whole = sum(share for share, _ in stages)
     return [(share / whole, one / max(work)) for (share, _), one in zip(stages, work, strict=True)]
 

@@ -329,22 +329,31 @@ class Look:
         seen, read = self.seen, work.reading.tokens
         if seen is not None:
             line = Line.through(*((point.tokens, point.seconds) for point in (seen.points[0], seen.points[-1])))
-        stores = self.values["cache"] != "off" and not self.asked.changes
         stages = self.attached.stages
+        stored = self._stored_in(steps / len(work.batches))
+        kept = [(share, frozen) for (share, frozen), here in zip(stages, stored, strict=True) if here]
         every = self.values.get("evaluate_every") or len(work.batches)
         reading = self._reading()
         # A pass over all of the model, in batches like those of an evaluation.
         passing = Load.of(replace(reading, flops=reading.flops + reading.frozen_flops), read).line(pace)
-        # Later stages store other outputs, of fewer layers.
-        stored = self.cache or (stores and len(stages) > 1)
-        once = passing.of(read) * work.stored / read + TRIES * passing.fixed if stored else 0.0
-        frozen = sum(share * depth for share, depth in stages) / sum(share for share, _ in stages)
-        left = max(LEAST_LEFT, 1 - frozen) if stored else 1.0
+        every_row = passing.of(read) * work.stored / read
+        once = sum(every_row * frozen + TRIES * passing.fixed for _, frozen in kept)
+        left = max(LEAST_LEFT, 1 - sum(share * frozen for share, frozen in kept) / sum(share for share, _ in stages))
         evaluation = passing.of(read) * work.validation / read * left
         if seen is not None:
             once, evaluation = seen.once * work.stored, seen.evaluation * work.validation
         evaluations = -(-steps // every)
-        return duration(work.batches, steps, line, once, evaluation, evaluations, by_stage(stages, stored=stores))
+        return duration(work.batches, steps, line, once, evaluation, evaluations, by_stage(stages, stored))
+
+    def _stored_in(self, epochs: float) -> list[bool]:
+        """For each stage of a run, whether it stores what its frozen layers return."""
+        stages = self.attached.stages
+        if len(stages) == 1:
+            return [bool(self.cache)]
+        if self.values["cache"] == "off" or self.asked.changes:
+            return [False for _ in stages]
+        asked, whole = self.values["cache"] != "auto", sum(share for share, _ in stages)
+        return [frozen > 0 and (asked or frozen == 1 or share / whole * epochs >= OFTEN) for share, frozen in stages]
 
 
 def _loss(outputs: Any, learned: int) -> Tensor:
