@@ -239,9 +239,7 @@ def _asked() -> argparse.Namespace:
     add("--tuned-arguments", type=json.loads, default={}, metavar="JSON", help="TrainingArguments of the tuned peer")
     asked = parser.parse_args()
     if asked.model_shape == "vit-small":
-        parser.error(
-            "--model-shape vit-small: reads pictures, this bench has texts; choose minilm or bert-base"
-        )
+        parser.error("--model-shape vit-small: reads pictures, this bench has texts; choose minilm or bert-base")
     asked.epochs = {**EPOCHS, **_pairs(parser, asked.epochs, int)}
     asked.rates = {**RATES, **_pairs(parser, asked.rates, float)}
     for name in ("pairs", "rows", "threads", "count_rows", "max_length"):
