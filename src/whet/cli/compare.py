@@ -63,12 +63,8 @@ def compare(  # noqa: PLR0913  # an option each
         refuse_idle("--resume: goes on with what was begun", idle)
         raw: dict[str, Any] = {}
     else:
-        # Mistakes are told before the seconds that torch takes to load.
-        from whet.verbs.comparing.candidates import Asked, budget_of, entrants
-
         raw = plain_recipe(source, assignments, None, task)
-        limit = budget_of(budget)
-        entrants(Asked(raw, _names(methods), _names(models), learning_rates, seeds, limit, exhaustive, jobs=jobs))
+        _refuse(raw, _names(methods), _names(models), learning_rates, seeds, budget, jobs)
     from whet.verbs import compare as verb
 
     if resume is not None:
@@ -78,6 +74,21 @@ def compare(  # noqa: PLR0913  # an option each
         compared = verb.run(asked, out, console)
     if as_json:
         print_comparison(compared)
+
+
+def _refuse(
+    raw: dict[str, Any],
+    methods: list[str],
+    models: list[str],
+    rates: list[float | None],
+    seeds: int,
+    budget: str | None,
+    jobs: int | None,
+) -> None:
+    """Tell mistakes before the seconds that torch takes to load."""
+    from whet.verbs.comparing.candidates import Asked, budget_of, entrants
+
+    entrants(Asked(raw, methods, models, rates, seeds, budget_of(budget), jobs=jobs))
 
 
 def print_comparison(compared: "Compared") -> None:
